@@ -1,0 +1,1 @@
+"""The CRI proxy: everything that speaks gRPC, on asyncio."""
