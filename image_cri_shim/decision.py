@@ -1,0 +1,140 @@
+"""The values that one pull passes through: candidates, look-ups, the decision, what came of it."""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+from image_cri_shim.credentials import Credentials
+from image_cri_shim.reference import ImageReference
+
+
+@attrs.frozen
+class Registry:
+    """An OCI distribution server that the operator configured.
+
+    :ivar domain: ``host[:port]``, as it stands in the references of its images.
+    :ivar plain_http: whether it is spoken to without TLS.
+    :ivar credentials: what it asks for, or None.
+    :ivar priority: 0 to 10000; a higher one is asked first.
+    :ivar offline: whether it is the cluster's own, the one under ``address``.
+    """
+
+    domain: str
+    plain_http: bool = False
+    credentials: Credentials | None = None
+    priority: int = 500
+    offline: bool = False
+
+    @property
+    def url(self) -> str:
+        """The base of its addresses, without a slash at the end."""
+        return f"{'http' if self.plain_http else 'https'}://{self.domain}"
+
+
+@attrs.frozen
+class Candidate:
+    """A registry plus the reference rewritten for it; or the name as it was written.
+
+    :ivar name: what the runtime is asked for.
+    :ivar reference: the same, parsed.
+    :ivar registry: the configured registry it is pulled from; None for any other origin.
+    :ivar rewritten: False for the name as it was written, whose registry is the origin.
+    """
+
+    name: str
+    reference: ImageReference
+    registry: Registry | None = None
+    rewritten: bool = False
+
+    @property
+    def label(self) -> str:
+        """What kind of source this is, in a word for the log."""
+        if not self.rewritten:
+            return "origin"
+        return "offline" if self.registry is not None and self.registry.offline else "registry"
+
+    def __str__(self) -> str:
+        """Write what is pulled."""
+        return self.name
+
+
+class Outcome(enum.Enum):
+    """What a look-up found out."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    # Nothing: the registry failed. Never a "no".
+    UNKNOWN = "unknown"
+
+
+@attrs.frozen
+class LookUp:
+    """The answer to one question to a registry: do you hold this manifest?
+
+    :ivar detail: why, in the operator's words: ``404``, ``timed out after 10s``; empty if present.
+    :ivar elapsed: seconds from question to answer.
+    :ivar digest: the manifest's digest where the registry told it.
+    :ivar timed_out: whether the registry did not answer in time.
+    :ivar asked: False if the registry was not asked at all because it has been failing.
+    """
+
+    candidate: Candidate
+    outcome: Outcome
+    detail: str = ""
+    elapsed: float = 0.0
+    digest: str | None = None
+    timed_out: bool = False
+    asked: bool = True
+
+    def __str__(self) -> str:
+        """Say it for the log: ``sealos.hub:5000: absent (404)``."""
+        detail = f" ({self.detail})" if self.detail else ""
+        return f"{self.candidate.reference.domain}: {self.outcome.value}{detail}"
+
+
+@attrs.frozen
+class Decision:
+    """The outcome for one reference.
+
+    :ivar attempts: what to pull, in order; never empty.
+    :ivar look_ups: what was asked to get there, in order.
+    :ivar elapsed: seconds that it took.
+    """
+
+    attempts: tuple[Candidate, ...]
+    look_ups: tuple[LookUp, ...] = ()
+    elapsed: float = 0.0
+
+    def look_up(self, candidate: Candidate) -> LookUp | None:
+        """Return what was asked about ``candidate``, if anything."""
+        return next((found for found in self.look_ups if found.candidate == candidate), None)
+
+
+@attrs.frozen
+class Attempt:
+    """One pull that the runtime was asked for.
+
+    :ivar error: what the runtime answered, ``UNKNOWN: message``; empty if it pulled.
+    :ivar elapsed: seconds that it took.
+    """
+
+    candidate: Candidate
+    error: str
+    elapsed: float
+
+
+@attrs.frozen
+class Pull:
+    """What came of one PullImage.
+
+    :ivar image: the image reference that the client asked for.
+    :ivar error: why it failed, or empty.
+    :ivar elapsed: seconds from the request to the answer.
+    """
+
+    image: str
+    attempts: tuple[Attempt, ...]
+    error: str
+    elapsed: float

@@ -1,0 +1,81 @@
+"""The policy: which names an image reference stands for, from the configuration alone.
+
+Pure: no registry is asked and nothing is read here. What a reference is pulled as, and in what
+order, is decided from this by the resolver, which asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+import attrs
+
+from image_cri_shim.decision import Candidate, Registry
+from image_cri_shim.reference import (
+    ImageReference,
+    InvalidReferenceError,
+    is_image_id,
+    parse_reference,
+)
+
+# How many references' names are remembered; a node has a few hundred images.
+_REMEMBERED = 4096
+
+
+def in_order(registries: Iterable[Registry]) -> tuple[Registry, ...]:
+    """Sort registries as they are asked: higher priority, then offline first, then by domain."""
+    return tuple(sorted(registries, key=lambda r: (-r.priority, not r.offline, r.domain)))
+
+
+class Policy:
+    """What the configuration says about image references.
+
+    :param registries: the configured registries, in any order.
+    """
+
+    def __init__(self, registries: Iterable[Registry]) -> None:
+        self.registries = in_order(registries)
+        self._by_domain = {registry.domain.lower(): registry for registry in self.registries}
+        self.local_names = lru_cache(maxsize=_REMEMBERED)(self._local_names)
+
+    def candidates(self, text: str) -> tuple[Candidate, ...]:
+        """Return what an image reference may be pulled as, in order; the last is as written.
+
+        A reference that already names a configured registry has no other candidate: it is not
+        rewritten again.
+
+        :raises InvalidReferenceError: ``text`` is no image reference.
+        """
+        reference = parse_reference(text)
+        own = self._by_domain.get(reference.domain.lower())
+        as_written = Candidate(text, reference, own)
+        if own is not None:
+            return (as_written,)
+        rewritten = (self._rewrite(reference, registry) for registry in self.registries)
+        return (*(c for c in rewritten if c is not None), as_written)
+
+    def _local_names(self, text: str) -> tuple[str, ...]:
+        """Return the names under which the runtime may hold ``text``, in order, without doubles.
+
+        What is no image reference (an image ID, or nonsense) is only ever itself.
+        """
+        if is_image_id(text):
+            return (text,)
+        try:
+            return tuple(dict.fromkeys(c.name for c in self.candidates(text)))
+        except InvalidReferenceError:
+            return (text,)
+
+    @staticmethod
+    def _rewrite(reference: ImageReference, registry: Registry) -> Candidate | None:
+        """Rewrite a reference for a registry: the same path, another host.
+
+        :returns: None where the result would be no valid reference (it would be too long).
+        """
+        pinned = attrs.evolve(reference.pinned(), domain=registry.domain)
+        try:
+            parse_reference(str(pinned))
+        except InvalidReferenceError:
+            return None
+        return Candidate(str(pinned), pinned, registry, rewritten=True)
