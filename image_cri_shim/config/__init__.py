@@ -1,0 +1,29 @@
+"""The configuration: from a YAML file to one frozen value, or to everything wrong with the file."""
+
+from __future__ import annotations
+
+from image_cri_shim.config.description import describe
+from image_cri_shim.config.durations import format_duration, parse_duration
+from image_cri_shim.config.keys import CACHE_KEYS, KEYS, REGISTRY_KEYS, Key
+from image_cri_shim.config.loader import load, parse
+from image_cri_shim.config.overrides import override
+from image_cri_shim.config.settings import CacheConfig, Config, VersionChoice
+from image_cri_shim.config.sockets import KNOWN_SOCKETS, detect_runtime_socket
+
+__all__ = [
+    "CACHE_KEYS",
+    "KEYS",
+    "KNOWN_SOCKETS",
+    "REGISTRY_KEYS",
+    "CacheConfig",
+    "Config",
+    "Key",
+    "VersionChoice",
+    "describe",
+    "detect_runtime_socket",
+    "format_duration",
+    "load",
+    "override",
+    "parse",
+    "parse_duration",
+]

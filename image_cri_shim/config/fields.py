@@ -1,0 +1,176 @@
+"""How single values are read: what each kind expects, and what it says about anything else."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+
+import attrs
+
+from image_cri_shim.config.address import parse_address
+from image_cri_shim.config.document import Kind, Scalar
+from image_cri_shim.config.durations import parse_duration
+from image_cri_shim.config.sockets import PATH_LIMIT, parse_socket_path
+from image_cri_shim.credentials import Credentials, parse_credentials
+from image_cri_shim.decision import Registry
+
+# Longer than any value that is meant seriously; a timer's arithmetic stays exact below it.
+LONGEST = 10 * 365 * 24 * 3600.0
+_SHOWN_LIMIT = 60
+# Unicode's control characters, line and paragraph separators.
+_CONTROL = frozenset({"Cc", "Zl", "Zp"})
+_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})", re.ASCII)
+
+
+@attrs.frozen
+class Parser:
+    """How one kind of value is read.
+
+    :ivar expected: what it is, to follow the word "expected".
+    :ivar read: returns the value, or raises ValueError with a clause that begins with "found".
+    """
+
+    expected: str
+    read: Callable[[Scalar], object]
+
+
+def shown(scalar: Scalar) -> str:
+    """Say what a value is that is no secret, in one short line."""
+    text = scalar.text
+    if len(text) > _SHOWN_LIMIT:
+        text = text[:_SHOWN_LIMIT] + "..."
+    if not text.isprintable():
+        text = ascii(text)[1:-1]
+    return f'the text "{text}"' if scalar.quoted else text
+
+
+def read_text(scalar: Scalar) -> str:
+    """Return the characters of a value whatever YAML takes it for: ``123:456`` is no number."""
+    text = scalar.text
+    if any(unicodedata.category(char) in _CONTROL for char in text):
+        what = "a NUL" if "\0" in text else "a line break or another control character"
+        raise ValueError(f"found {what} in it")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("found characters in it that UTF-8 cannot hold") from None
+    return text
+
+
+def _boolean(scalar: Scalar) -> bool:
+    # The words are those that YAML 1.1 takes for booleans.
+    word = scalar.text.lower()
+    true = word in ("true", "yes", "on")
+    if scalar.kind is Kind.BOOLEAN:
+        return true
+    if true or word in ("false", "no", "off"):
+        raise ValueError(f"found {shown(scalar)} (write it without quotes)")
+    hints = {"1": "true", "0": "false", "y": "true", "n": "false"}
+    hint = f" (did you mean {hints[word]}?)" if word in hints else ""
+    raise ValueError(f"found {shown(scalar)}{hint}")
+
+
+def whole_number(lowest: int, highest: int) -> Parser:
+    """Make the parser of a whole number in decimal digits."""
+
+    def read(scalar: Scalar) -> int:
+        if _INTEGER.fullmatch(scalar.text) is None:
+            raise ValueError(f"found {shown(scalar)}")
+        if scalar.quoted:
+            raise ValueError(f"found {shown(scalar)} (write it without quotes)")
+        value = int(scalar.text)
+        if not lowest <= value <= highest:
+            raise ValueError(f"found {value}")
+        return value
+
+    return Parser(f"a whole number from {lowest} to {highest}", read)
+
+
+def choice(*words: str) -> Parser:
+    """Make the parser of one word out of several."""
+
+    def read(scalar: Scalar) -> str:
+        if scalar.text in words:
+            return scalar.text
+        plain = scalar.text.lower().strip()
+        near = next((word for word in words if plain in (word, word.removeprefix("v"))), None)
+        hint = f" (did you mean {near}?)" if near else ""
+        raise ValueError(f"found {shown(scalar)}{hint}")
+
+    return Parser(f"{', '.join(words[:-1])} or {words[-1]}", read)
+
+
+def _seconds(scalar: Scalar) -> float:
+    try:
+        seconds = parse_duration(scalar.text)
+    except ValueError as error:
+        found = shown(scalar) if scalar.text else "an empty text"
+        raise ValueError(f"found {found}: {error}") from None
+    if seconds > LONGEST:
+        raise ValueError(f"found {shown(scalar)}, more than 10 years")
+    return seconds
+
+
+def _timeout(scalar: Scalar) -> float:
+    seconds = _seconds(scalar)
+    if seconds <= 0:
+        raise ValueError(f"found {shown(scalar)}")
+    return seconds
+
+
+def _interval(scalar: Scalar) -> float:
+    seconds = _seconds(scalar)
+    if seconds < 0:
+        raise ValueError(f"found {shown(scalar)}")
+    return seconds
+
+
+def _directory(scalar: Scalar) -> str:
+    text = read_text(scalar)
+    if not text.startswith("/"):
+        raise ValueError(f"found {shown(scalar)}" if text else "found an empty text")
+    return text
+
+
+def _socket(scalar: Scalar) -> str:
+    return parse_socket_path(read_text(scalar))
+
+
+def _socket_or_none(scalar: Scalar) -> str | None:
+    return _socket(scalar) if scalar.text else None
+
+
+def _registry(scalar: Scalar) -> Registry:
+    return parse_address(read_text(scalar))
+
+
+def _registry_or_none(scalar: Scalar) -> Registry | None:
+    return _registry(scalar) if scalar.text else None
+
+
+def _credentials(scalar: Scalar) -> Credentials | None:
+    text = read_text(scalar)
+    if not text:
+        return None
+    if ":" not in text:
+        raise ValueError("found no colon in it")
+    try:
+        return parse_credentials(text)
+    except ValueError:
+        raise ValueError("found no user before the colon") from None
+
+
+_SOCKET_PATH = f"the absolute path of a socket, of at most {PATH_LIMIT} bytes"
+_URL = "http://host[:port] or https://host[:port]"
+
+BOOLEAN = Parser("true or false", _boolean)
+TIMEOUT = Parser("a duration of more than 0, such as 15m or 1h30m", _timeout)
+INTERVAL = Parser("a duration such as 15s or 1h30m, or 0", _interval)
+DIRECTORY = Parser("the absolute path of a directory", _directory)
+SOCKET = Parser(_SOCKET_PATH, _socket)
+OPTIONAL_SOCKET = Parser(_SOCKET_PATH, _socket_or_none)
+REGISTRY = Parser(_URL, _registry)
+OPTIONAL_REGISTRY = Parser(f'{_URL} (or "" for no offline registry)', _registry_or_none)
+# What is found is never repeated for this one.
+CREDENTIALS = Parser("user:password", _credentials)

@@ -1,0 +1,158 @@
+"""From a file to the configuration, or to everything that is wrong with it."""
+
+from __future__ import annotations
+
+import codecs
+import os
+from collections.abc import Iterable
+from typing import Any, cast
+
+import attrs
+
+from image_cri_shim.config.document import SIZE_LIMIT, Kind, Scalar, read_document
+from image_cri_shim.config.keys import CACHE_KEYS, KEYS, Key
+from image_cri_shim.config.mapping import Found, Walk
+from image_cri_shim.config.settings import CacheConfig, Config
+from image_cri_shim.config.sockets import same_path
+from image_cri_shim.config.template import find_placeholder
+from image_cri_shim.credentials import Credentials
+from image_cri_shim.decision import Registry
+from image_cri_shim.errors import ConfigError, Problem
+
+# The keys that together make one value, the offline registry.
+_OFFLINE = ("address", "auth", "offlinePriority")
+_DEFAULTS = Config()
+_TOO_BIG = f"it is larger than {SIZE_LIMIT // 1024} KiB: this cannot be the configuration"
+
+
+def load(path: str | os.PathLike[str]) -> Config:
+    """Read the configuration file at ``path``.
+
+    :raises ConfigError: it cannot be read, or says something that it must not; nothing else.
+    """
+    name = os.fspath(path)
+    message = ""
+    data = b""
+    try:
+        with open(name, "rb") as file:  # noqa: PTH123 - a Path would refuse a NUL differently
+            data = file.read(SIZE_LIMIT + 1)
+    except FileNotFoundError:
+        message = "there is no such file: write it, or name another one with --config"
+    except PermissionError:
+        message = f"no permission to read it: let user ID {os.geteuid()} read it, or be another"
+    except IsADirectoryError:
+        message = "this is a directory: name the file in it"
+    except OSError as error:
+        message = f"it cannot be read: {error.strerror or type(error).__name__}"
+    except ValueError:
+        message = "this cannot be the name of a file"
+    if message:
+        raise _whole_file(name, message)
+    return parse(_decoded(data, name), name)
+
+
+def parse(text: str, filename: str) -> Config:
+    """Read a configuration file's text.
+
+    :param filename: what to call it in problems.
+    :raises ConfigError: with everything that is wrong with the text; nothing else.
+    """
+    if len(text) > SIZE_LIMIT:
+        raise _whole_file(filename, _TOO_BIG)
+    placeholder = find_placeholder(text, filename)
+    if placeholder is not None:
+        raise ConfigError([placeholder])
+    root = read_document(text, filename)
+    if root is None or (isinstance(root, Scalar) and root.kind is Kind.NULL):
+        return _DEFAULTS
+    walk = Walk(filename)
+    config = _config(walk.mapping(root, KEYS), walk)
+    if walk.problems:
+        raise ConfigError(sorted(walk.problems, key=lambda one: (one.line, one.column)))
+    return config
+
+
+def _whole_file(name: str, message: str) -> ConfigError:
+    return ConfigError([Problem(name, 0, 0, "", message)])
+
+
+def _decoded(data: bytes, name: str) -> str:
+    if len(data) > SIZE_LIMIT:
+        raise _whole_file(name, _TOO_BIG)
+    data = data.removeprefix(codecs.BOM_UTF8)
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        start = error.start
+    # Not raised in the handler: the error holds the whole file.
+    line = data.count(b"\n", 0, start) + 1
+    column = len(data[data.rfind(b"\n", 0, start) + 1 : start].decode()) + 1
+    raise ConfigError([Problem(name, line, column, "", "found a byte that is not UTF-8")])
+
+
+def _config(found: dict[str, Found], walk: Walk) -> Config:
+    """Put the values together; what they say together may be wrong as well."""
+    given = _attributes(found, [key for key in KEYS if key.name not in _OFFLINE])
+    offline = _offline(found)
+    given["registries"] = _registries(found, offline, walk)
+    if "cache" in found:
+        inner = cast("dict[str, Found]", found["cache"].value)
+        given["cache"] = CacheConfig(**_attributes(inner, CACHE_KEYS))
+    config = attrs.evolve(_DEFAULTS, offline=offline, **given)
+    if config.cri is not None and same_path(config.shim, config.cri) and not walk.refused("shim"):
+        other = f"line {found['shim'].line}" if "shim" in found else "the default"
+        message = f"expected the runtime's socket, found the same file as in `shim` ({other})"
+        walk.refuse(found["cri"], "cri", message)
+    return config
+
+
+# What the table's parsers return fits the attributes of the same name; a test holds them together.
+def _attributes(found: dict[str, Found], keys: Iterable[Key]) -> dict[str, Any]:
+    return {key.attribute: found[key.name].value for key in keys if key.name in found}
+
+
+def _offline(found: dict[str, Found]) -> Registry | None:
+    default = _DEFAULTS.offline
+    registry = default
+    if "address" in found:
+        registry = cast("Registry | None", found["address"].value)
+    if registry is None or default is None:
+        return None
+    registry = attrs.evolve(registry, offline=True)
+    return _with_access(registry, found, "offlinePriority", default.priority)
+
+
+def _registries(
+    found: dict[str, Found], offline: Registry | None, walk: Walk
+) -> tuple[Registry, ...]:
+    """Return the registries whose address is right, each domain once."""
+    places: dict[str, str] = {}
+    if offline is not None and not walk.refused("address"):
+        line = f"line {found['address'].line}" if "address" in found else "its default"
+        places[offline.domain.lower()] = f"`address` ({line})"
+    registries: list[Registry] = []
+    for item in cast("list[Found]", found["registries"].value) if "registries" in found else []:
+        given = cast("dict[str, Found]", item.value)
+        if "address" not in given:
+            continue
+        place = given["address"]
+        registry = cast("Registry", place.value)
+        domain = registry.domain.lower()
+        if domain in places:
+            message = f"expected each registry once, found {domain} also as {places[domain]}"
+            walk.refuse(place, place.path, message)
+            continue
+        places[domain] = f"`{place.path}` (line {place.line})"
+        registries.append(_with_access(registry, given, "priority", registry.priority))
+    return tuple(registries)
+
+
+def _with_access(
+    registry: Registry, found: dict[str, Found], priority: str, otherwise: int
+) -> Registry:
+    """Complete a registry with the values that stand beside its address."""
+    return attrs.evolve(
+        registry,
+        credentials=cast("Credentials | None", found["auth"].value) if "auth" in found else None,
+        priority=cast("int", found[priority].value) if priority in found else otherwise,
+    )

@@ -1,0 +1,61 @@
+"""The configuration as the program uses it: validated, complete, unchangeable."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import attrs
+
+from image_cri_shim.decision import Registry
+
+# The CRI version to speak to the runtime; ``auto`` finds out.
+VersionChoice: TypeAlias = Literal["auto", "v1", "v1alpha2"]
+
+_OFFLINE = Registry("sealos.hub:5000", plain_http=True, priority=1000, offline=True)
+
+
+@attrs.frozen
+class CacheConfig:
+    """What look-ups may be remembered.
+
+    :ivar image_cache_size: images, at most; 0 remembers none.
+    :ivar image_cache_ttl: seconds that a registry's "present" holds.
+    :ivar domain_cache_ttl: seconds that what is known about a registry itself holds.
+    :ivar stats_log_interval: seconds between two lines of statistics; 0 for none.
+    :ivar disable_stats: whether nothing is counted.
+    """
+
+    image_cache_size: int = 1024
+    image_cache_ttl: float = 1800.0
+    domain_cache_ttl: float = 600.0
+    stats_log_interval: float = 60.0
+    disable_stats: bool = False
+
+
+@attrs.frozen
+class Config:
+    """The whole configuration; without arguments, what an empty file means.
+
+    :ivar shim: the absolute path of the socket to serve.
+    :ivar cri: the absolute path of the runtime's socket; None to detect it.
+    :ivar offline: the offline registry with its credentials and priority, or None.
+    :ivar registries: the other registries, as they stand in the file.
+    :ivar force: whether to start although the runtime's socket does not exist yet.
+    :ivar debug: whether to log for debugging.
+    :ivar image: the absolute path of the state directory.
+    :ivar version: the CRI version to speak to the runtime.
+    :ivar timeout: seconds that one CRI call may take.
+    :ivar reload_interval: seconds between two looks at the file; 0 to look only when told to.
+    """
+
+    shim: str = "/var/run/image-cri-shim.sock"
+    cri: str | None = None
+    offline: Registry | None = _OFFLINE
+    registries: tuple[Registry, ...] = ()
+    force: bool = False
+    debug: bool = False
+    image: str = "/var/lib/image-cri-shim"
+    version: VersionChoice = "auto"
+    timeout: float = 900.0
+    reload_interval: float = 15.0
+    cache: CacheConfig = CacheConfig()

@@ -1,0 +1,277 @@
+"""What a correct file means."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from image_cri_shim.config import (
+    CACHE_KEYS,
+    KEYS,
+    REGISTRY_KEYS,
+    CacheConfig,
+    Config,
+    Key,
+    parse,
+)
+from image_cri_shim.credentials import Credentials
+from image_cri_shim.decision import Registry
+
+FULL = """\
+# Everything.
+shim: unix:///run/shim.sock
+cri: unix:///run/containerd/containerd.sock
+address: https://hub.corp:5000/
+auth: admin:pass:word
+force: true
+debug: on
+image: /srv/state
+version: v1alpha2
+timeout: 20m0s
+reloadInterval: 1m
+offlinePriority: 9000
+registries:
+  - address: http://harbor.corp
+    auth: robot:secret
+    priority: 10000
+  - address: mirror.corp:8443
+cache:
+  imageCacheSize: 10
+  imageCacheTTL: 1h30m
+  domainCacheTTL: 0
+  statsLogInterval: 90s
+  disableStats: true
+"""
+
+
+def test_every_key_arrives_where_the_program_reads_it() -> None:
+    assert parse(FULL, "f") == Config(
+        shim="/run/shim.sock",
+        cri="/run/containerd/containerd.sock",
+        offline=Registry(
+            "hub.corp:5000",
+            credentials=Credentials("admin", "pass:word"),
+            priority=9000,
+            offline=True,
+        ),
+        registries=(
+            Registry(
+                "harbor.corp",
+                plain_http=True,
+                credentials=Credentials("robot", "secret"),
+                priority=10000,
+            ),
+            Registry("mirror.corp:8443", priority=500),
+        ),
+        force=True,
+        debug=True,
+        image="/srv/state",
+        version="v1alpha2",
+        timeout=1200.0,
+        reload_interval=60.0,
+        cache=CacheConfig(
+            image_cache_size=10,
+            image_cache_ttl=5400.0,
+            domain_cache_ttl=0.0,
+            stats_log_interval=90.0,
+            disable_stats=True,
+        ),
+    )
+
+
+def test_the_defaults_are_those_of_the_documentation() -> None:
+    assert parse("", "f") == Config(
+        shim="/var/run/image-cri-shim.sock",
+        cri=None,
+        offline=Registry("sealos.hub:5000", plain_http=True, priority=1000, offline=True),
+        registries=(),
+        force=False,
+        debug=False,
+        image="/var/lib/image-cri-shim",
+        version="auto",
+        timeout=900.0,
+        reload_interval=15.0,
+        cache=CacheConfig(1024, 1800.0, 600.0, 60.0, False),
+    )
+
+
+def written(keys: tuple[Key, ...], indent: str = "") -> str:
+    lines = []
+    for key in keys:
+        if key.keys and not key.many:
+            lines.append(f"{indent}{key.name}:\n{written(key.keys, indent + '  ')}")
+        else:
+            lines.append(f"{indent}{key.name}: {key.default}\n")
+    return "".join(lines)
+
+
+def test_the_defaults_in_the_table_of_keys_written_out_mean_what_an_empty_file_means() -> None:
+    assert parse(written(KEYS), "f") == Config()
+    assert all(key.default for key in KEYS + CACHE_KEYS)
+
+
+def test_the_defaults_of_a_registrys_keys_written_out_mean_the_same_as_its_address_alone() -> None:
+    keys = "".join(f"    {key.name}: {key.default or 'a.corp'}\n" for key in REGISTRY_KEYS)
+    full = parse("registries:\n  -\n" + keys, "f")
+    assert full.registries == (Registry("a.corp"),)
+    assert full == parse("registries: [{address: a.corp}]", "f")
+
+
+def test_the_table_of_keys_has_an_attribute_for_each_but_those_that_make_the_offline_registry() -> (
+    None
+):
+    fields = {field.name for field in attrs.fields(Config)}
+    assert {key.attribute for key in KEYS} - fields == {"address", "auth", "offline_priority"}
+    assert fields - {key.attribute for key in KEYS} == {"offline"}
+    assert [key.attribute for key in CACHE_KEYS] == [
+        field.name for field in attrs.fields(CacheConfig)
+    ]
+    for key in KEYS + CACHE_KEYS + REGISTRY_KEYS:
+        assert key.doc.endswith(".")
+        assert "\n" not in key.doc
+        assert (key.parser is None) == bool(key.keys)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n\n",
+        "# nothing here\n",
+        "# a template was {{ .registryDomain }}\n",
+        "---\n",
+        "---\n...\n",
+        "null\n",
+        "{}\n",
+        "\ufeff",
+        "shim:\ncri: ~\naddress: null\nauth:\nregistries:\ncache:\ntimeout:\n",
+        "cache: {imageCacheSize: }\n",
+        "%YAML 1.2\n---\n{}\n",
+        "# CR LF\r\nforce: false\r\n",
+    ],
+)
+def test_a_file_that_says_nothing_means_the_defaults(text: str) -> None:
+    assert parse(text, "f") == Config()
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_key() -> None:
+    assert parse("\ufeffforce: true\n", "f").force
+
+
+@pytest.mark.parametrize("word", ["true", "True", "TRUE", "yes", "Yes", "on", "ON"])
+def test_every_yaml_word_for_true_is_true(word: str) -> None:
+    assert parse(f"force: {word}", "f").force
+
+
+@pytest.mark.parametrize("word", ["false", "False", "no", "NO", "off", "Off"])
+def test_every_yaml_word_for_false_is_false(word: str) -> None:
+    assert not parse(f"debug: {word}", "f").debug
+
+
+@pytest.mark.parametrize(
+    ("auth", "credentials"),
+    [
+        ("admin:secret", Credentials("admin", "secret")),
+        ("admin:a:b:c", Credentials("admin", "a:b:c")),
+        ("'admin:'", Credentials("admin", "")),
+        # All of these are numbers, dates or booleans for YAML 1.1.
+        ("123:456", Credentials("123", "456")),
+        ("12:30:45", Credentials("12", "30:45")),
+        ("12345:6789", Credentials("12345", "6789")),
+        ("001:002.5", Credentials("001", "002.5")),
+        ("2001-12-14 21:59:43", Credentials("2001-12-14 21", "59:43")),
+        ("'a: b'", Credentials("a", " b")),
+        ('"admin:p\\u00e4ss"', Credentials("admin", "p\u00e4ss")),
+        ("admin:a#b", Credentials("admin", "a#b")),
+        ("'*admin:!&'", Credentials("*admin", "!&")),
+        ("a@corp.example:b@c", Credentials("a@corp.example", "b@c")),
+        ('"admin:\\x7b{x}}"', Credentials("admin", "{{x}}")),
+        ("", None),
+        ("~", None),
+        ("''", None),
+    ],
+)
+def test_auth_is_the_text_as_written(auth: str, credentials: Credentials | None) -> None:
+    offline = parse(f"auth: {auth}\n", "f").offline
+    assert offline is not None
+    assert offline.credentials == credentials
+    registry = parse(f"registries:\n- address: a.corp\n  auth: {auth}\n", "f").registries[0]
+    assert registry.credentials == credentials
+
+
+@pytest.mark.parametrize(
+    ("address", "domain", "plain_http"),
+    [
+        ("http://sealos.hub:5000", "sealos.hub:5000", True),
+        ("http://sealos.hub:5000/", "sealos.hub:5000", True),
+        ("https://hub.corp", "hub.corp", False),
+        ("HTTPS://hub.corp", "hub.corp", False),
+        ("hub.corp", "hub.corp", False),
+        ("hub.corp:5000/", "hub.corp:5000", False),
+        ("hub", "hub", False),
+        ("10.0.0.1:5000", "10.0.0.1:5000", False),
+        ("http://[::1]:5000", "[::1]:5000", True),
+        ("'[fd00::a]'", "[fd00::a]", False),
+        ("hub:1", "hub:1", False),
+        ("hub:65535", "hub:65535", False),
+        # A number in base 60 for YAML 1.1.
+        ("10:20", "10:20", False),
+    ],
+)
+def test_an_address_becomes_a_domain_and_a_scheme(
+    address: str, domain: str, plain_http: bool
+) -> None:
+    offline = parse(f"address: {address}", "f").offline
+    assert offline == Registry(domain, plain_http=plain_http, priority=1000, offline=True)
+
+
+def test_an_empty_address_means_no_offline_registry() -> None:
+    config = parse('address: ""\nauth: admin:secret\nofflinePriority: 5\n', "f")
+    assert config.offline is None
+
+
+def test_without_an_address_auth_and_priority_belong_to_the_default_one() -> None:
+    offline = parse("auth: admin:secret\nofflinePriority: 5\n", "f").offline
+    assert offline == Registry(
+        "sealos.hub:5000",
+        plain_http=True,
+        credentials=Credentials("admin", "secret"),
+        priority=5,
+        offline=True,
+    )
+
+
+def test_without_an_offline_registry_its_default_domain_is_free_for_another() -> None:
+    text = "address: ''\nregistries: [{address: 'http://sealos.hub:5000', priority: 0}]\n"
+    registry = parse(text, "f").registries[0]
+    assert registry == Registry("sealos.hub:5000", plain_http=True, priority=0)
+    assert not registry.offline
+
+
+def test_an_empty_cri_means_to_detect_it() -> None:
+    assert parse("cri: ''", "f").cri is None
+
+
+def test_the_longest_socket_path_is_accepted() -> None:
+    path = "/" + "x" * 106
+    assert parse(f"shim: {path}", "f").shim == path
+    assert parse(f"shim: unix://{path}", "f").shim == path
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("15m", 900.0), ("'1h30m'", 5400.0), ("87600h", 315360000.0)]
+)
+def test_a_timeout_is_a_go_duration(text: str, seconds: float) -> None:
+    assert parse(f"timeout: {text}", "f").timeout == seconds
+
+
+@pytest.mark.parametrize("text", ["0", "0s", "'0'"])
+def test_polling_can_be_turned_off(text: str) -> None:
+    assert parse(f"reloadInterval: {text}", "f").reload_interval == 0.0
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        Config().debug = True  # type: ignore[misc]
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        CacheConfig().image_cache_size = 1  # type: ignore[misc]
