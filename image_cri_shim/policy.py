@@ -71,11 +71,14 @@ class Policy:
     def _rewrite(reference: ImageReference, registry: Registry) -> Candidate | None:
         """Rewrite a reference for a registry: the same path, another host.
 
-        :returns: None where the result would be no valid reference (it would be too long).
+        :returns: None where the result would be no valid reference (it would be too long), or one
+            to another registry: without a dot, a port or a capital letter, runtimes take a host for
+            a part of the path, and ``hub/library/nginx`` for an image of Docker Hub.
         """
         pinned = attrs.evolve(reference.pinned(), domain=registry.domain)
         try:
-            parse_reference(str(pinned))
+            if parse_reference(str(pinned)) != pinned:
+                return None
         except InvalidReferenceError:
             return None
         return Candidate(str(pinned), pinned, registry, rewritten=True)

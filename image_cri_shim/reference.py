@@ -18,6 +18,8 @@ _LEGACY_DEFAULT_DOMAIN = "index.docker.io"
 _OFFICIAL_NAMESPACE = "library/"
 # The longest name (domain and repository) that runtimes accept, in characters.
 _NAME_LIMIT = 255
+# No reference is longer: name, tag and digest take 520 characters, an old domain a few more.
+_TEXT_LIMIT = 1024
 
 _DOMAIN_LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _HOST = rf"(?:{_DOMAIN_LABEL}(?:\.{_DOMAIN_LABEL})*|\[[a-fA-F0-9:]+\])"
@@ -106,6 +108,11 @@ def parse_reference(text: str) -> ImageReference:
     """
     if not text:
         raise InvalidReferenceError("an image reference is empty")
+    if len(text) > _TEXT_LIMIT:
+        # Before anything else: what is wrong with it is repeated in the message.
+        raise InvalidReferenceError(
+            f"{text[:40]!r}...: {len(text)} characters are no image reference"
+        )
     if is_image_id(text):
         raise InvalidReferenceError(f"{text!r} is an image ID, not an image reference")
     rest, at, digest = text.partition("@")

@@ -1,0 +1,1 @@
+"""Modules that setup.py generates from protos/."""

@@ -1,0 +1,151 @@
+"""The CRI proxy's server: takes every call of the socket and says who answers it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable
+from typing import cast
+
+from google.protobuf.message import DecodeError
+
+from image_cri_shim.cri.call import read_call, write_answer
+from image_cri_shim.cri.local import Images, LocalNames
+from image_cri_shim.cri.passthrough import forward
+from image_cri_shim.cri.pull import Observer, Puller, Routing
+from image_cri_shim.cri.status import (
+    CONTENT_TYPE,
+    Answer,
+    Code,
+    RpcError,
+    error_headers,
+    error_trailers,
+    header,
+    parse_timeout,
+)
+from image_cri_shim.cri.stream import BadFrame, Headers, MessageTooLarge, RawStream, StreamLost
+from image_cri_shim.cri.transport import RawServer
+from image_cri_shim.cri.versions import IMAGE_SERVICE, Method, parse_method
+
+_log = logging.getLogger(__name__)
+
+
+class CriServer:
+    """Serves the CRI on a listening socket.
+
+    :param routing: returns what the next call is decided by.
+    :param observer: is told of decisions and pulls.
+    """
+
+    def __init__(self, routing: Callable[[], Routing], observer: Observer) -> None:
+        names = LocalNames()
+        self._routing = routing
+        self._images = Images(names)
+        self._puller = Puller(self._images, names, observer)
+        self._pulls: set[asyncio.Task[None]] = set()
+        self._server = RawServer(self._serve)
+
+    async def start(self, listener: socket.socket) -> None:
+        """Serve on a socket that listens already."""
+        await self._server.serve_on(listener)
+
+    async def stop(self, grace: float) -> None:
+        """Stop accepting, let calls finish, then drop the connections.
+
+        :param grace: seconds that running pulls get; other calls are short, or endless streams.
+        """
+        self._server.drain()
+        if self._pulls:
+            _log.info("stopping: %d pulls get %g s to finish", len(self._pulls), grace)
+            await asyncio.wait(self._pulls, timeout=grace)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await self._server.drop()
+
+    async def _serve(self, stream: RawStream, headers: Headers) -> None:
+        """Answer one call; whatever happens, the client gets a status."""
+        try:
+            problem = _not_grpc(headers)
+            if problem is not None:
+                await stream.write_headers(problem, end=True)
+                return
+            await self._answer(stream, headers)
+        except RpcError as error:
+            await _write_error(stream, error)
+        except MessageTooLarge as error:
+            await _write_error(
+                stream, RpcError(Code.RESOURCE_EXHAUSTED, f"image-cri-shim: {error}")
+            )
+        except (BadFrame, DecodeError) as error:
+            await _write_error(stream, RpcError(Code.INTERNAL, f"image-cri-shim: {error}"))
+        except TimeoutError:
+            await _write_error(
+                stream, RpcError(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
+            )
+        except StreamLost:
+            raise
+        except Exception:  # noqa: BLE001 - the client gets a status whatever happens
+            path = header(headers, b":path")
+            _log.exception("an error in the shim itself while serving %r", path)
+            await _write_error(
+                stream, RpcError(Code.INTERNAL, "image-cri-shim: internal error, see its log")
+            )
+        finally:
+            stream.abandon_unread()
+
+    async def _answer(self, stream: RawStream, headers: Headers) -> None:
+        routing = self._routing()
+        method = parse_method(header(headers, b":path") or b"")
+        timeout = parse_timeout(headers)
+        if timeout is None and method.service == IMAGE_SERVICE:
+            timeout = routing.timeout
+        deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        async with asyncio.timeout_at(deadline):
+            if method.service == IMAGE_SERVICE and method.name in _READ:
+                answer = await self._answer_read(stream, headers, method, deadline, routing)
+                await write_answer(stream, answer)
+            else:
+                await forward(stream, headers, method, deadline, routing.upstream)
+
+    async def _answer_read(
+        self,
+        stream: RawStream,
+        headers: Headers,
+        method: Method,
+        deadline: float | None,
+        routing: Routing,
+    ) -> Answer:
+        call = await read_call(stream, headers, method, deadline, routing.upstream)
+        if method.name == "PullImage":
+            task = cast("asyncio.Task[None]", asyncio.current_task())
+            self._pulls.add(task)
+            task.add_done_callback(self._pulls.discard)
+            return await self._puller.pull_image(call, routing)
+        if method.name == "ImageStatus":
+            return await self._images.image_status(call, routing.policy)
+        if method.name == "RemoveImage":
+            return await self._images.remove_image(call, routing.policy)
+        return await self._images.list_images(call, routing.policy)
+
+
+_READ = frozenset({"PullImage", "ImageStatus", "RemoveImage", "ListImages"})
+
+
+def _not_grpc(headers: Headers) -> Headers | None:
+    """Return the answer for a request that is HTTP/2 but not gRPC, or None if it is gRPC."""
+    if header(headers, b":method") != b"POST":
+        return [(b":status", b"405"), (b"allow", b"POST")]
+    if not (header(headers, b"content-type") or b"").startswith(CONTENT_TYPE):
+        return [(b":status", b"415")]
+    return None
+
+
+async def _write_error(stream: RawStream, error: RpcError) -> None:
+    """End a call with a status; a client that is gone does not matter."""
+    with contextlib.suppress(StreamLost):
+        if stream.wrote_headers:
+            await stream.write_headers(error_trailers(error), end=True)
+        else:
+            await stream.write_headers(error_headers(error), end=True)
