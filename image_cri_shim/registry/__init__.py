@@ -1,0 +1,1 @@
+"""The registry client: look-ups over the OCI distribution API, on Twisted."""

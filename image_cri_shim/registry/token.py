@@ -1,0 +1,190 @@
+"""Bearer tokens: fetched from a registry's token server, kept as long as they are valid.
+
+Source: the distribution project's "Token Authentication Specification".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Generator
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import attrs
+from twisted.internet.defer import Deferred, inlineCallbacks
+
+from image_cri_shim.clock import Clock
+from image_cri_shim.credentials import Credentials
+from image_cri_shim.registry.exchange import Exchange, Reply, origin
+from image_cri_shim.registry.failure import Unanswered
+from image_cri_shim.singleflight import SingleFlight
+
+# Seconds: what the specification says for a token that does not say it.
+_DEFAULT_LIFETIME = 60.0
+# A token is not used in the last tenth of its life, at most these seconds: it could expire on the
+# way.
+_MARGIN = 10.0
+_MARGIN_SHARE = 0.1
+_LONGEST_LIFETIME = 86400.0
+_MOST_TOKENS = 1024
+_OK = 200
+_DENIED = frozenset({401, 403})
+_TOO_MANY_REQUESTS = 429
+_SERVER_ERRORS = range(500, 600)
+# What can stand in a header without ending it (RFC 6750 allows even less).
+_TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
+
+
+@attrs.frozen
+class TokenRequest:
+    """What a token is for; equal requests are served by one token.
+
+    :ivar registry: the base URL of the registry that asks for it.
+    :ivar realm: the token server's URL, as the registry's challenge has it.
+    :ivar credentials: None to ask anonymously.
+    """
+
+    registry: str
+    realm: str
+    service: str
+    scopes: tuple[str, ...]
+    credentials: Credentials | None = None
+
+    @property
+    def server(self) -> str:
+        """The token server's ``host[:port]``, for messages."""
+        return urlsplit(self.realm).netloc
+
+    @property
+    def url(self) -> str:
+        """What is fetched.
+
+        :raises Unanswered: the realm is no URL that may be asked.
+        """
+        try:
+            scheme, _, _ = origin(self.realm)
+            self.realm.encode("ascii")
+        except ValueError:
+            raise Unanswered("its token server has no valid address", failing=False) from None
+        if scheme == "http" and self.registry.startswith("https:"):
+            raise Unanswered(
+                f"its token server {self.server} is asked over plain http, "
+                "which is not done for a registry that is asked over https",
+                failing=False,
+            )
+        fields = [("service", self.service)] if self.service else []
+        fields += [("scope", scope) for scope in self.scopes]
+        base = self.realm.partition("#")[0]
+        return f"{base}{'&' if '?' in base else '?'}{urlencode(fields, quote_via=quote)}"
+
+
+@attrs.frozen
+class _Token:
+    value: str = attrs.field(repr=False)
+    # On the clock; until then it is used.
+    until: float
+
+
+class Tokens:
+    """Fetches tokens and keeps them."""
+
+    def __init__(self, exchange: Exchange, clock: Clock) -> None:
+        self._exchange = exchange
+        self._clock = clock
+        self._kept: dict[TokenRequest, _Token] = {}
+        self._running: SingleFlight[TokenRequest, str] = SingleFlight()
+
+    def kept(self, request: TokenRequest) -> str | None:
+        """Return the token for a request if there is one that has not expired."""
+        token = self._kept.get(request)
+        if token is None or token.until <= self._clock.seconds():
+            return None
+        return token.value
+
+    def fetch(self, request: TokenRequest) -> Deferred[str]:
+        """Get a new token; callers who want the same at the same time get the same.
+
+        :raises Unanswered: there is none; and it says why, naming the token server.
+        """
+        return self._running.join(request, lambda: self._fetch(request))
+
+    def forget(self, request: TokenRequest, value: str) -> None:
+        """Drop a token that was refused, unless it has been replaced already."""
+        token = self._kept.get(request)
+        if token is not None and token.value == value:
+            del self._kept[request]
+
+    @inlineCallbacks
+    def _fetch(self, request: TokenRequest) -> Generator[Deferred[Any], Any, str]:
+        url = request.url
+        credentials = request.credentials
+        started = self._clock.seconds()
+        try:
+            reply = yield self._exchange.request(
+                "GET",
+                url,
+                accept="application/json",
+                authorization=credentials.basic() if credentials is not None else None,
+                want_body=True,
+            )
+            value, lifetime = _granted(reply, anonymous=credentials is None)
+        except Unanswered as reason:
+            raise Unanswered(
+                f"token server {request.server}: {reason.detail}",
+                timed_out=reason.timed_out,
+                failing=reason.failing,
+                retry_after=reason.retry_after,
+            ) from None
+        self._keep(request, _Token(value, started + lifetime))
+        return value
+
+    def _keep(self, request: TokenRequest, token: _Token) -> None:
+        if len(self._kept) >= _MOST_TOKENS:
+            now = self._clock.seconds()
+            self._kept = {key: kept for key, kept in self._kept.items() if kept.until > now}
+        if len(self._kept) >= _MOST_TOKENS:
+            self._kept.clear()
+        self._kept[request] = token
+
+
+def _granted(reply: Reply, *, anonymous: bool) -> tuple[str, float]:
+    """Return the token in a token server's reply and for how many seconds it is used.
+
+    :raises Unanswered: there is none in it.
+    """
+    status = reply.status
+    if status in _DENIED:
+        why = "and no credentials are configured" if anonymous else "wrong credentials"
+        raise Unanswered(f"{status} {why}", failing=False)
+    if status == _TOO_MANY_REQUESTS or status in _SERVER_ERRORS:
+        raise Unanswered(str(status), retry_after=reply.retry_after)
+    if status != _OK:
+        raise Unanswered(str(status), failing=False)
+    if not reply.whole:
+        raise Unanswered("answered with far more than a token", failing=False)
+    try:
+        content = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise Unanswered("answered without a token", failing=False)
+    value = content.get("token") or content.get("access_token")
+    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
+        raise Unanswered("answered without a token", failing=False)
+    return value, _used_for(content.get("expires_in"))
+
+
+def _used_for(lifetime: object) -> float:
+    """Return for how many seconds a token is used that says it lives for ``lifetime``.
+
+    :raises Unanswered: that is no number of seconds.
+    """
+    # Some servers say 0 and mean that they do not say.
+    if lifetime is None or lifetime == 0:
+        lifetime = _DEFAULT_LIFETIME
+    # A boolean is a number in Python; and NaN is not even equal to itself.
+    if isinstance(lifetime, bool) or not isinstance(lifetime, (int, float)) or not lifetime > 0:
+        raise Unanswered("answered with a token of an unreadable lifetime", failing=False)
+    seconds = float(min(lifetime, _LONGEST_LIFETIME))
+    return seconds - min(_MARGIN, seconds * _MARGIN_SHARE)

@@ -1,0 +1,200 @@
+"""The daemon, wired together: the only file that knows all the parts."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from image_cri_shim import unix_socket
+from image_cri_shim.bridge import AsyncioService, to_future
+from image_cri_shim.config import Config, describe, detect_runtime_socket
+from image_cri_shim.cri.pull import Routing
+from image_cri_shim.cri.server import CriServer
+from image_cri_shim.cri.upstream import Upstream
+from image_cri_shim.decision import Registry
+from image_cri_shim.logs import logger, set_debug
+from image_cri_shim.policy import Policy
+from image_cri_shim.pull_log import PullLog
+from image_cri_shim.redaction import Redactor
+from image_cri_shim.registry.agent import Budgets, make_agent
+from image_cri_shim.registry.client import RegistryClient
+from image_cri_shim.registry.guard import GuardedClient
+from image_cri_shim.registry.health import Health
+from image_cri_shim.registry.trust import Trust
+from image_cri_shim.reload import ReloadService
+from image_cri_shim.resolver import Resolver
+
+# Seconds that pulls get to finish when the daemon stops.
+SHUTDOWN_GRACE = 30.0
+
+_log = logger("image-cri-shim")
+
+
+def make_shim_service(config: Config, read: Callable[[], Config], reactor: Any) -> MultiService:
+    """Return the daemon as a service that owns everything long-lived.
+
+    :param config: the configuration to start with.
+    :param read: reads the configuration again; raises ConfigError if it is bad.
+    :param reactor: the asyncio reactor.
+    """
+    daemon = Daemon(config, reactor)
+    reload = ReloadService(read, daemon.apply, reactor, _log)
+    reload.listen_for_signal()
+    service = MultiService()
+    for part in (ListenerService(daemon, reactor), reload):
+        part.setServiceParent(service)  # type: ignore[no-untyped-call]
+    return service
+
+
+class Daemon:
+    """What runs according to one configuration, until another one is applied.
+
+    :param reactor: the asyncio reactor.
+    """
+
+    def __init__(self, config: Config, reactor: Any) -> None:
+        self._reactor = reactor
+        self._pulls = PullLog(_log)
+        self.config = config
+        self._registries: GuardedClient | None = None
+        self._upstream: Upstream | None = None
+        self._routing: Routing | None = None
+        self._server: CriServer | None = None
+
+    async def begin(self, listener: socket.socket) -> None:
+        """Put the first configuration to work and serve on a listening socket."""
+        self._upstream = Upstream(_locate(self.config), self.config.version)
+        self._routing = self._route(self.config, self._upstream)
+        self._server = CriServer(self._current, self._pulls)
+        await self._server.start(listener)
+
+    def apply(self, config: Config) -> None:
+        """Put another configuration to work; calls that run go on under theirs."""
+        before, self.config = self.config, config
+        if self._upstream is None:
+            return
+        if config.shim != before.shim:
+            _log.warn(
+                "shim: {path} is served from the next start on; {before} is served until then",
+                path=config.shim,
+                before=before.shim,
+            )
+        registries, upstream = self._registries, self._upstream
+        if (config.cri, config.version) != (before.cri, before.version):
+            self._upstream = Upstream(_locate(config), config.version)
+        self._routing = self._route(config, self._upstream)
+        if self._upstream is not upstream:
+            upstream.retire()
+        if registries is not None:
+            registries.close()
+
+    async def finish(self) -> None:
+        """Let pulls finish, then close every connection."""
+        if self._server is not None:
+            await self._server.stop(SHUTDOWN_GRACE)
+        if self._upstream is not None:
+            self._upstream.close()
+        if self._registries is not None:
+            await to_future(self._registries.close())
+
+    def _route(self, config: Config, upstream: Upstream) -> Routing:
+        set_debug(config.debug)
+        for key, value in describe(config):
+            _log.info("{key}: {value}", key=key, value=value)
+        registries = configured_registries(config)
+        secrets = (r.credentials.password for r in registries if r.credentials is not None)
+        self._pulls.redactor = Redactor(secrets)
+        policy = Policy(registries)
+        # What is known of the registries' health is forgotten: what ailed one may be mended now.
+        self._registries = GuardedClient(_client(self._reactor), Health(self._reactor))
+        resolver = Resolver(policy, self._registries, self._reactor)
+        return Routing(
+            policy=policy,
+            resolve=lambda text: to_future(resolver.resolve(text)),
+            timeout=config.timeout,
+            upstream=upstream,
+        )
+
+    def _current(self) -> Routing:
+        if self._routing is None:
+            raise AssertionError("no call is served before begin()")
+        return self._routing
+
+
+class ListenerService(AsyncioService):
+    """Owns the shim's socket: binds it, serves on it, removes it.
+
+    :param daemon: what is served.
+    """
+
+    def __init__(self, daemon: Daemon, reactor: Any) -> None:
+        super().__init__(self, reactor, self._start_failed)
+        self._daemon = daemon
+        self._listener: unix_socket.Listener | None = None
+
+    def privilegedStartService(self) -> None:  # noqa: N802 - Twisted's name
+        """Bind the socket, before privileges are dropped.
+
+        :raises SystemExit: it cannot be served; the message says why.
+        """
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        config = self._daemon.config
+        try:
+            self._listener = unix_socket.listen(config.shim, like=_locate(config)())
+        except unix_socket.SocketError as error:
+            raise SystemExit(f"image-cri-shim: {error}") from error
+
+    async def start(self) -> None:
+        """Serve on the bound socket."""
+        if self._listener is None:
+            raise AssertionError("the socket is bound before it is served")
+        await self._daemon.begin(self._listener.sock)
+        _log.info("serving on {path}", path=self._listener.path)
+
+    async def stop(self) -> None:
+        """Finish what runs, then remove the socket if it is still ours."""
+        await self._daemon.finish()
+
+    def stopService(self) -> Deferred[None]:  # noqa: N802 - Twisted's name
+        """Stop serving; the Deferred fires when everything is over."""
+        stopped = super().stopService()
+        stopped.addBoth(self._removed)
+        return stopped
+
+    def _start_failed(self, failure: Failure) -> None:
+        """End the program: a daemon that cannot serve must be seen to have failed."""
+        _log.failure("cannot serve", failure)
+        # Once the reactor runs, this is the only way to a status other than 0.
+        self._reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
+        self._reactor.stop()
+
+    def _removed(self, outcome: object) -> object:
+        if self._listener is not None:
+            self._listener.remove()
+            self._listener = None
+        return outcome
+
+
+def _client(reactor: Any) -> RegistryClient:
+    budgets = Budgets()
+    return RegistryClient(reactor, make_agent(reactor, budgets, Trust()), budgets)
+
+
+def configured_registries(config: Config) -> tuple[Registry, ...]:
+    """Return all registries of a configuration, the offline one included."""
+    offline = () if config.offline is None else (config.offline,)
+    return (*offline, *config.registries)
+
+
+def _locate(config: Config) -> Callable[[], str]:
+    """Return what tells where the runtime's socket is now: the configured place, or a known one."""
+    if config.cri is not None:
+        path = config.cri
+        return lambda: path
+    return lambda: detect_runtime_socket(os.path.exists) or ""

@@ -1,0 +1,133 @@
+"""The Twisted application plugin's two halves: its options, and the service that they make."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from image_cri_shim import __version__, unix_socket
+from image_cri_shim.bridge import WrongReactor, install_reactor
+from image_cri_shim.config import Config, detect_runtime_socket, load, override
+from image_cri_shim.config.sockets import KNOWN_SOCKETS
+from image_cri_shim.errors import ConfigError
+from image_cri_shim.logs import connect_standard_logging, logger
+
+DEFAULT_CONFIG = "/etc/image-cri-shim.yaml"
+# sysexits.h: "something was found in an unconfigured or misconfigured state".
+EX_CONFIG = 78
+
+
+class Options(usage.Options):
+    """What ``twistd image-cri-shim`` takes."""
+
+    synopsis = "[--config FILE] [--shim SOCKET] [--cri SOCKET] [--debug]"
+    longdesc = (
+        "Serves the Kubernetes CRI on a socket of its own and pulls images from the registries "
+        "of its configuration that have them. The kubelet's imageServiceEndpoint points here; "
+        "SIGHUP reads the configuration again."
+    )
+    optParameters = [  # noqa: RUF012 - Twisted reads a plain list
+        ["config", "c", None, f"the configuration file [default: {DEFAULT_CONFIG}]"],
+        ["shim", None, None, "the socket to serve, in place of the configuration's `shim`"],
+        ["cri", None, None, "the runtime's socket, in place of the configuration's `cri`"],
+    ]
+    optFlags = [["debug", None, "log for debugging, whatever the configuration says"]]  # noqa: RUF012
+
+    def opt_version(self) -> None:
+        """Print the version and exit."""
+        print(f"image-cri-shim {__version__}")
+        sys.exit(0)
+
+    def postOptions(self) -> None:
+        """Install the reactor: this runs before anything else can have made one.
+
+        :raises SystemExit: another one is installed. A UsageError would end in status 0 on
+            Twisted 22.4.
+        """
+        try:
+            install_reactor()
+        except WrongReactor as error:
+            sys.exit(f"image-cri-shim: {error}")
+
+
+def makeService(
+    options: Options,
+) -> IService:
+    """Return the daemon for a command line.
+
+    :raises SystemExit: it cannot start. Status 78 (EX_CONFIG) if the configuration is bad, 1 if a
+        socket is in the way or the runtime is absent; the reason is on standard error.
+    """
+    connect_standard_logging()
+    read = reader(options)
+    try:
+        config = read()
+    except ConfigError as error:
+        print(f"image-cri-shim: the configuration is refused:\n{error}", file=sys.stderr)
+        raise SystemExit(EX_CONFIG) from error
+    _check_runtime(config)
+    try:
+        unix_socket.check(config.shim)
+    except unix_socket.SocketError as error:
+        sys.exit(f"image-cri-shim: {error}")
+
+    from twisted.internet import reactor  # noqa: PLC0415, TID251 - it is installed now
+
+    from image_cri_shim.service import make_shim_service  # noqa: PLC0415 - needs the reactor
+
+    return cast("IService", make_shim_service(config, read, reactor))
+
+
+def reader(options: Options) -> Callable[[], Config]:
+    """Return what reads the configuration that a command line means.
+
+    The default file may be absent, which means all defaults; one that was asked for, or was there
+    before, may not: it may be about to be replaced.
+    """
+    path = options["config"]
+    # twistd changes its directory when it becomes a daemon.
+    path = None if path is None else str(Path(path).absolute())
+    required = path is not None
+
+    def read() -> Config:
+        nonlocal required
+        required = required or os.path.lexists(DEFAULT_CONFIG)
+        if not required:
+            logger("image-cri-shim").warn(
+                "{path} does not exist; the defaults apply", path=DEFAULT_CONFIG
+            )
+            config = Config()
+        else:
+            config = load(DEFAULT_CONFIG if path is None else path)
+        return override(
+            config,
+            shim=options["shim"],
+            cri=options["cri"],
+            debug=True if options["debug"] else None,
+        )
+
+    return read
+
+
+def _check_runtime(config: Config) -> None:
+    """Exit if the runtime is not there and nobody said that it may come later."""
+    if config.force:
+        return
+    if config.cri is None and detect_runtime_socket(os.path.exists) is None:
+        places = ", ".join(KNOWN_SOCKETS)
+        sys.exit(
+            f"image-cri-shim: no container runtime found (looked for {places}); "
+            "start one, set `cri` to its socket, or set `force: true` to wait for it"
+        )
+    # A Path would raise where a directory may not be searched.
+    if config.cri is not None and not os.path.exists(config.cri):  # noqa: PTH110
+        sys.exit(
+            f"image-cri-shim: the runtime's socket {config.cri} does not exist; "
+            "start the runtime, correct `cri`, or set `force: true` to wait for it"
+        )
