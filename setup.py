@@ -38,11 +38,9 @@ def protoc() -> str:
 
 def generate() -> None:
     """Write the protobuf modules for each file of ``protos/`` into the source tree."""
-    target = ROOT / GENERATED
     sources = sorted(PROTOS.glob("*.proto"))
     if not sources:
         sys.exit(f"setup.py: no .proto file in {PROTOS}")
-    target.mkdir(parents=True, exist_ok=True)
     subprocess.run(
         [
             protoc(),
@@ -54,7 +52,6 @@ def generate() -> None:
         cwd=ROOT,
         check=True,
     )
-    (target / "__init__.py").write_text('"""Modules that setup.py generates from protos/."""\n')
 
 
 class BuildProtos(Command):

@@ -1,0 +1,34 @@
+# Thin names for the scripts; each sets up what it needs.
+
+.PHONY: help demo test test-versions check format bench clean
+
+help:
+	@echo "make demo           watch a pull from an offline registry through the shim"
+	@echo "make test           run all tests"
+	@echo "make test-versions  run the tests on the oldest library versions"
+	@echo "make check          formatting, lint, types"
+	@echo "make format         format the code"
+	@echo "make bench          measure"
+	@echo "make clean          remove what was made here"
+
+demo:
+	@scripts/demo
+
+test:
+	@scripts/test
+
+test-versions:
+	@scripts/test-versions
+
+check:
+	@scripts/check
+
+format:
+	@scripts/format
+
+bench:
+	@scripts/bench
+
+clean:
+	rm -rf build dist .venv .venv-check .venv-debian12 *.egg-info image_cri_shim/cri/_generated/*_pb2.py*
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
