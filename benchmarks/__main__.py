@@ -51,9 +51,7 @@ def main() -> None:
             Containerd(directory / "r") if real else StandinRuntime(directory / "r")
         )
         print(f"Runtime: {'containerd' if real else 'stand-in'}\n")
-        daemon = Daemon(
-            directory / "s", cri=runtime.socket, config=f"address: {registry.url}"
-        )
+        daemon = Daemon(directory / "s", cri=runtime.socket, config=f"address: {registry.url}")
         time_start(daemon, options.rounds)
         daemon.start()
         stack.callback(daemon.stop)
@@ -116,7 +114,10 @@ def time_calls(shim: CRI, direct: CRI, held: str, options: argparse.Namespace) -
         report(name, pairs)
     for width in (16,):
         pairs = [
-            (1 / rate(cases[0][1], width, options.calls), 1 / rate(cases[0][2], width, options.calls))
+            (
+                1 / rate(cases[0][1], width, options.calls),
+                1 / rate(cases[0][2], width, options.calls),
+            )
             for _ in range(options.rounds)
         ]
         best = max(1 / pair[1] for pair in pairs)

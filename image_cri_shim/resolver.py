@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from image_cri_shim.clock import Clock
 from image_cri_shim.decision import Candidate, Decision, LookUp, Outcome
 from image_cri_shim.policy import Policy
+from image_cri_shim.singleflight import SingleFlight
 
 
 class Registries(Protocol):
@@ -32,17 +33,21 @@ class Resolver:
         self._policy = policy
         self._registries = registries
         self._clock = clock
+        self._running: SingleFlight[str, Decision] = SingleFlight()
 
-    @inlineCallbacks
-    def resolve(self, text: str) -> Generator[Deferred[LookUp], Any, Decision]:
+    def resolve(self, text: str) -> Deferred[Decision]:
         """Decide what is pulled for a reference.
 
         All candidates' registries are asked at the same time; the first in order that has the
-        image is the answer, without waiting for those behind it. Cancelling the Deferred ends all
-        look-ups.
+        image is the answer, without waiting for those behind it. Who asks for the same reference in
+        the meantime shares the look-ups; they end when everyone who waits has cancelled.
 
-        :raises InvalidReferenceError: ``text`` is no image reference.
+        :returns: a Deferred that fails with InvalidReferenceError if ``text`` is no reference.
         """
+        return self._running.join(text, lambda: self._resolve(text))
+
+    @inlineCallbacks
+    def _resolve(self, text: str) -> Generator[Deferred[LookUp], Any, Decision]:
         started = self._clock.seconds()
         candidates = self._policy.candidates(text)
         asked = [self._registries.look_up(c) for c in candidates if c.rewritten]

@@ -197,4 +197,4 @@ def _locate(config: Config) -> Callable[[], str]:
     if config.cri is not None:
         path = config.cri
         return lambda: path
-    return lambda: detect_runtime_socket(os.path.exists) or ""
+    return lambda: detect_runtime_socket(os.path.exists, config.shim) or ""

@@ -119,7 +119,7 @@ def _check_runtime(config: Config) -> None:
     """Exit if the runtime is not there and nobody said that it may come later."""
     if config.force:
         return
-    if config.cri is None and detect_runtime_socket(os.path.exists) is None:
+    if config.cri is None and detect_runtime_socket(os.path.exists, config.shim) is None:
         places = ", ".join(KNOWN_SOCKETS)
         sys.exit(
             f"image-cri-shim: no container runtime found (looked for {places}); "

@@ -146,3 +146,11 @@ def test_the_first_known_socket_that_exists_is_the_runtimes() -> None:
     assert detect_runtime_socket(lambda _: True) == KNOWN_SOCKETS[0]
     assert detect_runtime_socket(KNOWN_SOCKETS[2:].__contains__) == KNOWN_SOCKETS[2]
     assert detect_runtime_socket(lambda _: False) is None
+
+
+def test_the_shim_at_a_runtimes_place_is_not_taken_for_the_runtime() -> None:
+    dockershim = KNOWN_SOCKETS[3]
+    assert detect_runtime_socket([dockershim].__contains__, dockershim) is None
+    assert detect_runtime_socket([dockershim].__contains__, "/run/dockershim.sock") is None
+    found = detect_runtime_socket(lambda _: True, "/run/./containerd/containerd.sock")
+    assert found == KNOWN_SOCKETS[1]

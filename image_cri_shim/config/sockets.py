@@ -17,9 +17,13 @@ PATH_LIMIT = 107
 _PREFIX = "unix://"
 
 
-def detect_runtime_socket(exists: Callable[[str], bool]) -> str | None:
-    """Return the first of ``KNOWN_SOCKETS`` that exists, or None."""
-    return next((path for path in KNOWN_SOCKETS if exists(path)), None)
+def detect_runtime_socket(exists: Callable[[str], bool], shim: str = "") -> str | None:
+    """Return the first of ``KNOWN_SOCKETS`` that exists, or None.
+
+    :param shim: the shim's own socket, which may be at one of the runtimes' places.
+    """
+    others = (path for path in KNOWN_SOCKETS if not same_path(path, shim))
+    return next((path for path in others if exists(path)), None)
 
 
 def parse_socket_path(text: str) -> str:
