@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+
+class _Count:
+    """Counts tests as their reader does: a test passed if nothing about it failed."""
+
+    def __init__(self) -> None:
+        self.failed: set[str] = set()
+        self.passed: set[str] = set()
+        self.skipped: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed.add(report.nodeid)
+        elif report.skipped:
+            self.skipped.add(report.nodeid)
+        elif report.when == "call":
+            self.passed.add(report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.failed.add(report.nodeid)
+
+    def line(self) -> str:
+        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
+        return f"{len(self.passed - self.failed)} passed, {len(self.failed)} failed{skipped}"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_Count(), "closing-count")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close the run with one plain line, after everything that pytest says itself."""
+    count = config.pluginmanager.get_plugin("closing-count")
+    if count is not None and not config.option.collectonly:
+        print(count.line())
