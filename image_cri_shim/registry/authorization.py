@@ -88,7 +88,7 @@ class Authorizer:
             return authorization
         request = _token_request(access, challenge, scope=challenge.parameters.get("scope", ""))
         if refused is not None and refused.scheme == BEARER:
-            self._tokens.forget(request, refused.value.removeprefix(_BEARER_PREFIX))
+            # The kept token has just been refused.
             return request
         return self._kept(request) or request
 

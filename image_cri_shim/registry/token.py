@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Generator
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import attrs
 from twisted.internet.defer import Deferred, inlineCallbacks
@@ -54,7 +54,7 @@ class TokenRequest:
     @property
     def server(self) -> str:
         """The token server's ``host[:port]``, for messages."""
-        return urlsplit(self.realm).netloc
+        return self.realm.partition("://")[2].partition("/")[0]
 
     @property
     def url(self) -> str:
@@ -103,17 +103,11 @@ class Tokens:
         return token.value
 
     def fetch(self, request: TokenRequest) -> Deferred[str]:
-        """Get a new token; callers who want the same at the same time get the same.
+        """Get a new token in place of any kept one; callers who want it at the same time share it.
 
         :raises Unanswered: there is none; and it says why, naming the token server.
         """
         return self._running.join(request, lambda: self._fetch(request))
-
-    def forget(self, request: TokenRequest, value: str) -> None:
-        """Drop a token that was refused, unless it has been replaced already."""
-        token = self._kept.get(request)
-        if token is not None and token.value == value:
-            del self._kept[request]
 
     @inlineCallbacks
     def _fetch(self, request: TokenRequest) -> Generator[Deferred[Any], Any, str]:

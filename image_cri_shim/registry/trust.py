@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from twisted.internet import ssl
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -75,7 +75,7 @@ class Trust:
         try:
             found = _CERTIFICATE.findall(self._ca_file.read_bytes())
             certificates = [ssl.Certificate.loadPEM(one) for one in found]
-        except (OSError, SSL.Error, ValueError) as problem:
+        except (OSError, crypto.Error, ValueError) as problem:
             why = problem.strerror if isinstance(problem, OSError) else "no valid certificate"
             raise Unanswered(f"TLS: cannot use {self._ca_file}: {why}") from None
         if not certificates:

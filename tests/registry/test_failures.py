@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from image_cri_shim.decision import Outcome
+from image_cri_shim.registry.trust import Trust
+from tests.registry.network import BREAK, DROP, HANG, STALL, Network, Says, Seen, candidate, fired
+
+HUB = "sealos.hub:5000"
+NGINX = f"{HUB}/library/nginx:1.25"
+SECURE = candidate("secure.hub/a:1", plain_http=False)
+ADDRESSED = candidate("192.0.2.7:5000/a:1", plain_http=False)
+
+
+def test_a_registry_nobody_listens_for_is_refused(network: Network) -> None:
+    network.address("sealos.hub")
+    looking = network.client().ask(candidate(NGINX))
+    network.advance(0.1)
+    answer = network.ask(looking)
+    assert answer.look_up.outcome is Outcome.UNKNOWN
+    assert answer.look_up.detail == "connection refused"
+    assert answer.failing
+    assert not answer.look_up.timed_out
+
+
+def test_a_host_that_does_not_exist_is_named_so(network: Network) -> None:
+    answer = network.ask(network.client().ask(candidate(NGINX)))
+    assert answer.look_up.outcome is Outcome.UNKNOWN
+    assert answer.look_up.detail == "no such host"
+    assert answer.failing
+
+
+def test_connecting_is_given_up_after_its_budget(network: Network) -> None:
+    network.swallow("sealos.hub")
+    looking = network.client(connect=3.0, total=10.0).ask(candidate(NGINX))
+    network.advance(2.9)
+    assert not fired(looking)
+    network.advance(0.1)
+    answer = network.ask(looking)
+    assert answer.look_up.detail == "connecting timed out after 3s"
+    assert answer.look_up.timed_out
+    assert answer.failing
+    assert answer.look_up.elapsed == pytest.approx(3.0)
+
+
+def test_finding_the_host_counts_as_connecting(network: Network) -> None:
+    network.names.mute.add("sealos.hub")
+    looking = network.client(connect=3.0).look_up(candidate(NGINX))
+    network.advance(3.0)
+    found = network.ask(looking)
+    assert found.detail == "connecting timed out after 3s"
+    assert found.timed_out
+
+
+@pytest.mark.parametrize("when", [1.5, 2.0])
+def test_the_whole_look_up_is_given_up_after_its_budget(network: Network, when: float) -> None:
+    hub = network.serve(HUB, lambda _: HANG)
+    looking = network.client(total=when).ask(candidate(NGINX))
+    network.advance(when - 0.25)
+    assert not fired(looking)
+    network.advance(0.25)
+    answer = network.ask(looking)
+    assert answer.look_up.outcome is Outcome.UNKNOWN
+    assert answer.look_up.detail == f"timed out after {when:g}s"
+    assert answer.look_up.timed_out
+    assert answer.failing
+    network.settle()
+    assert hub.lost == 1, "the connection was aborted"
+    assert network.open_connections == 0
+
+
+def test_a_total_budget_below_the_one_for_connecting_holds_while_connecting(
+    network: Network,
+) -> None:
+    network.swallow("sealos.hub")
+    looking = network.client(connect=3.0, total=1.0).look_up(candidate(NGINX))
+    network.advance(1.0)
+    assert network.ask(looking).detail == "timed out after 1s"
+
+
+def test_an_explanation_that_does_not_end_is_not_waited_for_longer(network: Network) -> None:
+    def stall(seen: Seen) -> Says | str:
+        return Says(400) if seen.method == "HEAD" else STALL
+
+    hub = network.serve(HUB, stall)
+    hub.stall_status = 400
+    looking = network.client().look_up(candidate(NGINX))
+    network.advance(9.9)
+    assert not fired(looking)
+    network.advance(0.1)
+    assert network.ask(looking).detail == "timed out after 10s"
+    network.settle()
+    assert hub.lost == 1, "the connection was aborted"
+
+
+def test_an_explanation_that_breaks_off_leaves_the_status(network: Network) -> None:
+    hub = network.serve(HUB, lambda seen: Says(400) if seen.method == "HEAD" else BREAK)
+    hub.stall_status = 400
+    found = network.ask(network.client().look_up(candidate(NGINX)))
+    assert (found.outcome, found.detail) == (Outcome.UNKNOWN, "400")
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 twohundred OK\r\n\r\n"])
+def test_what_is_not_http_is_named_so(network: Network, answer: bytes) -> None:
+    network.answer_bytes(HUB, answer)
+    found = network.ask(network.client().ask(candidate(NGINX)))
+    assert found.look_up.outcome is Outcome.UNKNOWN
+    assert found.look_up.detail == "answered with something that is not HTTP"
+    assert found.failing
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-"])
+def test_a_connection_that_is_lost_is_unknown(network: Network, answer: bytes) -> None:
+    network.answer_bytes(HUB, answer)
+    found = network.ask(network.client().ask(candidate(NGINX)))
+    assert (found.look_up.outcome, found.look_up.detail) == (Outcome.UNKNOWN, "connection lost")
+    assert found.failing
+
+
+def test_a_server_that_hangs_up_is_unknown(network: Network) -> None:
+    network.serve(HUB, lambda _: DROP)
+    found = network.ask(network.client().look_up(candidate(NGINX)))
+    assert (found.outcome, found.detail) == (Outcome.UNKNOWN, "connection lost")
+
+
+def test_a_certificate_of_a_trusted_authority_is_believed(network: Network, tls: Any) -> None:
+    secure = network.serve("secure.hub:443", lambda _: Says(200), tls=tls.server("secure.hub"))
+    found = network.ask(network.client(trust=tls.trust).look_up(SECURE))
+    assert found.outcome is Outcome.PRESENT
+    assert secure.seen[0].headers["host"] == "secure.hub"
+
+
+def test_a_certificate_for_an_address_is_believed(network: Network, tls: Any) -> None:
+    network.serve("192.0.2.7:5000", lambda _: Says(200), tls=tls.server("192.0.2.7"))
+    found = network.ask(network.client(trust=tls.trust).look_up(ADDRESSED))
+    assert found.outcome is Outcome.PRESENT
+
+
+def test_a_certificate_of_a_stranger_is_not_believed(network: Network, tls: Any) -> None:
+    secure = network.serve("secure.hub:443", lambda _: Says(200), tls=tls.stranger("secure.hub"))
+    answer = network.ask(network.client(trust=tls.trust).ask(SECURE))
+    assert answer.look_up.outcome is Outcome.UNKNOWN
+    detail = answer.look_up.detail.replace("self signed", "self-signed")
+    assert detail == "TLS: certificate verify failed: self-signed certificate"
+    assert answer.failing
+    assert secure.seen == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "place", "name"),
+    [
+        (SECURE, "secure.hub:443", "other.hub"),
+        (ADDRESSED, "192.0.2.7:5000", "192.0.2.8"),
+        (ADDRESSED, "192.0.2.7:5000", "secure.hub"),
+    ],
+)
+def test_a_certificate_for_another_host_is_not_believed(
+    network: Network, tls: Any, asked: Any, place: str, name: str
+) -> None:
+    secure = network.serve(place, lambda _: Says(200), tls=tls.server(name))
+    found = network.ask(network.client(trust=tls.trust).look_up(asked))
+    assert found.outcome is Outcome.UNKNOWN
+    assert found.detail == "TLS: the certificate is for another host"
+    assert secure.seen == []
+
+
+def test_plain_http_where_https_is_expected_is_named_so(network: Network) -> None:
+    network.answer_bytes("secure.hub:443", b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    found = network.ask(network.client().look_up(SECURE))
+    assert found.outcome is Outcome.UNKNOWN
+    assert found.detail.startswith("TLS: ")
+    assert found.detail.endswith(", it may speak plain http")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "No such file or directory"),
+        (b"", "no certificate in it"),
+        (
+            b"-----BEGIN CERTIFICATE-----\nbm8=\n-----END CERTIFICATE-----\n",
+            "no valid certificate",
+        ),
+    ],
+)
+def test_an_authority_file_that_cannot_be_used_is_named(
+    network: Network, tmp_path: Path, content: bytes | None, why: str
+) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_bytes(content)
+    found = network.ask(network.client(trust=Trust(path)).look_up(SECURE))
+    assert found.outcome is Outcome.UNKNOWN
+    assert found.detail == f"TLS: cannot use {path}: {why}"
+
+
+def test_plain_http_needs_no_authorities(network: Network, tmp_path: Path) -> None:
+    network.serve(HUB, lambda _: Says(200))
+    client = network.client(trust=Trust(tmp_path / "missing.pem"))
+    assert network.ask(client.look_up(candidate(NGINX))).outcome is Outcome.PRESENT
