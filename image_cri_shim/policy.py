@@ -13,6 +13,7 @@ import attrs
 
 from image_cri_shim.decision import Candidate, Registry
 from image_cri_shim.reference import (
+    TEXT_LIMIT,
     ImageReference,
     InvalidReferenceError,
     is_image_id,
@@ -37,7 +38,7 @@ class Policy:
     def __init__(self, registries: Iterable[Registry]) -> None:
         self.registries = in_order(registries)
         self._by_domain = {registry.domain.lower(): registry for registry in self.registries}
-        self.local_names = lru_cache(maxsize=_REMEMBERED)(self._local_names)
+        self._remembered = lru_cache(maxsize=_REMEMBERED)(self._local_names)
 
     def candidates(self, text: str) -> tuple[Candidate, ...]:
         """Return what an image reference may be pulled as, in order; the last is as written.
@@ -55,11 +56,15 @@ class Policy:
         rewritten = (self._rewrite(reference, registry) for registry in self.registries)
         return (*(c for c in rewritten if c is not None), as_written)
 
-    def _local_names(self, text: str) -> tuple[str, ...]:
+    def local_names(self, text: str) -> tuple[str, ...]:
         """Return the names under which the runtime may hold ``text``, in order, without doubles.
 
         What is no image reference (an image ID, or nonsense) is only ever itself.
         """
+        # Nonsense may be as long as a message; it must not stay in memory.
+        return self._remembered(text) if len(text) <= TEXT_LIMIT else (text,)
+
+    def _local_names(self, text: str) -> tuple[str, ...]:
         if is_image_id(text):
             return (text,)
         try:

@@ -17,6 +17,10 @@ class Redactor:
         # Longest first, so that a secret that contains another one goes as a whole.
         self._secrets = sorted({s for s in secrets if s}, key=len, reverse=True)
 
+    def extended(self, secrets: Iterable[str]) -> Redactor:
+        """Return one that keeps further secrets out as well."""
+        return Redactor((*self._secrets, *secrets))
+
     def clean(self, text: str) -> str:
         """Return ``text`` without the secrets and on one line."""
         for secret in self._secrets:

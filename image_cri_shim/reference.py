@@ -19,7 +19,7 @@ _OFFICIAL_NAMESPACE = "library/"
 # The longest name (domain and repository) that runtimes accept, in characters.
 _NAME_LIMIT = 255
 # No reference is longer: name, tag and digest take 520 characters, an old domain a few more.
-_TEXT_LIMIT = 1024
+TEXT_LIMIT = 1024
 
 _DOMAIN_LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _HOST = rf"(?:{_DOMAIN_LABEL}(?:\.{_DOMAIN_LABEL})*|\[[a-fA-F0-9:]+\])"
@@ -101,6 +101,14 @@ def check_domain(text: str) -> str:
     return text
 
 
+def stands_for_itself(domain: str) -> bool:
+    """Tell whether a domain in front of a repository is read as that domain.
+
+    ``hub/nginx`` is an image of Docker Hub: the host has no dot, port or capital letter.
+    """
+    return _split_domain(f"{domain}/repository")[0] == domain
+
+
 def parse_reference(text: str) -> ImageReference:
     """Parse and normalise an image reference.
 
@@ -108,7 +116,7 @@ def parse_reference(text: str) -> ImageReference:
     """
     if not text:
         raise InvalidReferenceError("an image reference is empty")
-    if len(text) > _TEXT_LIMIT:
+    if len(text) > TEXT_LIMIT:
         # Before anything else: what is wrong with it is repeated in the message.
         raise InvalidReferenceError(
             f"{text[:40]!r}...: {len(text)} characters are no image reference"

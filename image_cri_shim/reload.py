@@ -21,6 +21,11 @@ class ThreadSafeReactor(Protocol):
         """Call something in the reactor's thread, soon; safe in a signal handler."""
 
 
+def hold_hangups() -> None:
+    """Keep SIGHUP from ending a program that is not yet ready for it; it waits until then."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+
+
 class ReloadService(Service):
     """Reads the configuration again when SIGHUP comes.
 
@@ -40,17 +45,24 @@ class ReloadService(Service):
         self._apply = apply
         self._reactor = reactor
         self._log = log
+        self._due = False
 
     def listen_for_signal(self) -> None:
         """Take SIGHUP over, before it can end the program: its default action is to kill."""
         signal.signal(signal.SIGHUP, self._signalled)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     def _signalled(self, _number: int, _frame: FrameType | None) -> None:
-        # A signal handler interrupts anything; the work is done in the reactor's turn.
-        self._reactor.callFromThread(self.reload)
+        # A signal handler interrupts anything; the work is done in the reactor's turn. Whatever
+        # the file says by then is read once, however many signals came until then.
+        if not self._due:
+            self._due = True
+            self._reactor.callFromThread(self.reload)
 
     def reload(self) -> None:
         """Read and apply; a bad configuration changes nothing and is explained in the log."""
+        # Before the file is read: whoever changes it after that asks for another reading.
+        self._due = False
         if not self.running:
             return
         try:

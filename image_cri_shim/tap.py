@@ -17,6 +17,7 @@ from image_cri_shim.config import Config, detect_runtime_socket, load, override
 from image_cri_shim.config.sockets import KNOWN_SOCKETS
 from image_cri_shim.errors import ConfigError
 from image_cri_shim.logs import connect_standard_logging, logger
+from image_cri_shim.reload import hold_hangups
 
 DEFAULT_CONFIG = "/etc/image-cri-shim.yaml"
 # sysexits.h: "something was found in an unconfigured or misconfigured state".
@@ -47,9 +48,12 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Install the reactor: this runs before anything else can have made one.
 
+        It is also the earliest moment at which the program can protect itself from SIGHUP.
+
         :raises SystemExit: another one is installed. A UsageError would end in status 0 on
             Twisted 22.4.
         """
+        hold_hangups()
         try:
             install_reactor()
         except WrongReactor as error:
@@ -84,11 +88,13 @@ def makeService(
     return cast("IService", make_shim_service(config, read, reactor))
 
 
-def reader(options: Options) -> Callable[[], Config]:
+def reader(options: Options, default: str = DEFAULT_CONFIG) -> Callable[[], Config]:
     """Return what reads the configuration that a command line means.
 
     The default file may be absent, which means all defaults; one that was asked for, or was there
     before, may not: it may be about to be replaced.
+
+    :param default: the file to read if the command line names none.
     """
     path = options["config"]
     # twistd changes its directory when it becomes a daemon.
@@ -97,14 +103,12 @@ def reader(options: Options) -> Callable[[], Config]:
 
     def read() -> Config:
         nonlocal required
-        required = required or os.path.lexists(DEFAULT_CONFIG)
+        required = required or os.path.lexists(default)
         if not required:
-            logger("image-cri-shim").warn(
-                "{path} does not exist; the defaults apply", path=DEFAULT_CONFIG
-            )
+            logger("image-cri-shim").warn("{path} does not exist; the defaults apply", path=default)
             config = Config()
         else:
-            config = load(DEFAULT_CONFIG if path is None else path)
+            config = load(default if path is None else path)
         return override(
             config,
             shim=options["shim"],

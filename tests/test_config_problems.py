@@ -289,6 +289,16 @@ def problems(text: str) -> list[str]:
                 "dots and inner hyphens"
             ),
         ),
+        *(
+            (
+                f"address: {host}",
+                (
+                    f"1:10: address: {OFFLINE} found a host {host} that runtimes would not take for "
+                    "a registry in front of an image's name: add the port, or write the name in full"
+                ),
+            )
+            for host in ("hub", "index.docker.io")
+        ),
         (
             "address: " + "a." * 127 + "a",
             f"1:10: address: {OFFLINE} found a host of 255 characters, more than 253",

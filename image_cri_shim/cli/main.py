@@ -60,6 +60,9 @@ def serve(options: argparse.Namespace) -> None:
     if options.debug:
         daemon.append("--debug")
     # Imported here: twistd is not needed by the commands.
+    from image_cri_shim.reload import hold_hangups  # noqa: PLC0415
+
+    hold_hangups()
     from twisted.scripts.twistd import run  # noqa: PLC0415
 
     sys.argv = ["twistd", "--nodaemon", "--pidfile=", *daemon]

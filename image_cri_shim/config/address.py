@@ -6,7 +6,7 @@ import ipaddress
 import re
 
 from image_cri_shim.decision import Registry
-from image_cri_shim.reference import InvalidReferenceError, check_domain
+from image_cri_shim.reference import InvalidReferenceError, check_domain, stands_for_itself
 
 _SCHEMES = {"http": True, "https": False}
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,15})://")
@@ -62,13 +62,19 @@ def _checked(domain: str) -> str:
         raise ValueError(f"found a port{shown} that is not from 1 to {_LAST_PORT}")
     if len(host) > _HOST_LIMIT:
         raise ValueError(f"found a host of {len(host)} characters, more than {_HOST_LIMIT}")
+    shown = f" {host}" if _WORD.fullmatch(host) else ""
     try:
-        return check_domain(domain)
+        check_domain(domain)
     except InvalidReferenceError:
-        shown = f" {host}" if _WORD.fullmatch(host) else ""
         raise ValueError(
             f"found a host{shown} that is not made of letters, digits, dots and inner hyphens"
         ) from None
+    if not stands_for_itself(domain):
+        raise ValueError(
+            f"found a host{shown} that runtimes would not take for a registry in front of an "
+            "image's name: add the port, or write the name in full"
+        )
+    return domain
 
 
 def _is_ipv6(text: str) -> bool:

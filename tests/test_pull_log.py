@@ -1,0 +1,171 @@
+"""What the log says of pulls."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.logger import LogEvent, Logger, LogLevel, eventAsText
+
+from image_cri_shim.credentials import Credentials
+from image_cri_shim.decision import (
+    Attempt,
+    Candidate,
+    Decision,
+    LookUp,
+    Outcome,
+    Pull,
+    Registry,
+)
+from image_cri_shim.policy import Policy
+from image_cri_shim.pull_log import PullLog, explain
+from image_cri_shim.redaction import Redactor
+
+OFFLINE = Registry("sealos.hub:5000", plain_http=True, priority=1000, offline=True)
+HARBOR = Registry("harbor.corp")
+FIRST, SECOND, ORIGIN = Policy([OFFLINE, HARBOR]).candidates("nginx:1.25")
+PRESENT, ABSENT, UNKNOWN = Outcome.PRESENT, Outcome.ABSENT, Outcome.UNKNOWN
+NOT_FOUND = "NOT_FOUND: no such manifest"
+
+
+class Lines(list[LogEvent]):
+    """The events of a log, and the log that they come from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pulls = PullLog(Logger(namespace="test", observer=self.append))
+
+    @property
+    def text(self) -> str:
+        (event,) = self
+        return eventAsText(event, includeTimestamp=False, includeSystem=False)
+
+    @property
+    def level(self) -> object:
+        (event,) = self
+        return event["log_level"]
+
+
+def attempt(candidate: Candidate, error: str = "") -> Attempt:
+    return Attempt(candidate, error, 0.5)
+
+
+def test_a_decision_is_one_line_with_its_reason() -> None:
+    lines = Lines()
+    decision = Decision((FIRST, ORIGIN), (LookUp(FIRST, PRESENT),), 0.0123)
+    lines.pulls.decided("nginx:1.25", decision)
+    assert lines.text == (
+        "PullImage nginx:1.25 -> sealos.hub:5000/library/nginx:1.25 (offline, present, 12 ms)"
+    )
+    assert lines.level == LogLevel.info
+
+
+@pytest.mark.parametrize(
+    ("decision", "words"),
+    [
+        (
+            Decision((SECOND,), (LookUp(FIRST, ABSENT, "404"), LookUp(SECOND, PRESENT)), 0.2),
+            "registry, present, sealos.hub:5000: absent (404), 200 ms",
+        ),
+        (
+            Decision(
+                (ORIGIN,),
+                (LookUp(FIRST, ABSENT, "404"), LookUp(SECOND, UNKNOWN, "timed out after 10s")),
+                10.04,
+            ),
+            "origin, sealos.hub:5000: absent (404), "
+            "harbor.corp: unknown (timed out after 10s), 10.0 s",
+        ),
+        (
+            Decision(
+                (FIRST, ORIGIN), (LookUp(FIRST, UNKNOWN, "503"), LookUp(SECOND, ABSENT, "404"))
+            ),
+            "offline, tried although unknown, sealos.hub:5000: unknown (503), "
+            "harbor.corp: absent (404), 0 ms",
+        ),
+        (Decision((ORIGIN,)), "origin"),
+    ],
+)
+def test_the_reason_says_what_each_registry_answered(decision: Decision, words: str) -> None:
+    assert explain(decision) == words
+
+
+@pytest.mark.parametrize(
+    ("credentials", "has"), [(None, "without"), (Credentials("robot", "s3cret"), "with")]
+)
+def test_a_registrys_own_name_is_explained_with_its_credentials(
+    credentials: Credentials | None, has: str
+) -> None:
+    registry = Registry("harbor.corp", credentials=credentials)
+    (only,) = Policy([registry]).candidates("harbor.corp/a:1")
+    assert explain(Decision((only,))) == (
+        f"a configured registry's own name, {has} configured credentials"
+    )
+
+
+def test_a_pull_that_ended_well_says_from_where_and_how_long_it_took() -> None:
+    lines = Lines()
+    lines.pulls.pulled(Pull("nginx:1.25", (attempt(FIRST),), "", 75.26))
+    assert lines.text == (
+        "PullImage nginx:1.25: pulled sealos.hub:5000/library/nginx:1.25 in 75.3 s"
+    )
+    assert lines.level == LogLevel.info
+
+
+def test_a_pull_that_ended_well_at_last_says_what_failed_before() -> None:
+    lines = Lines()
+    pull = Pull("nginx:1.25", (attempt(FIRST, NOT_FOUND), attempt(ORIGIN)), "", 0.9)
+    lines.pulls.pulled(pull)
+    assert lines.text == (
+        "PullImage nginx:1.25: pulled nginx:1.25 in 900 ms, after "
+        "sealos.hub:5000/library/nginx:1.25: NOT_FOUND: no such manifest"
+    )
+
+
+def test_a_pull_that_failed_is_a_warning_with_every_attempt_once() -> None:
+    lines = Lines()
+    attempts = (attempt(FIRST, NOT_FOUND), attempt(ORIGIN, "UNKNOWN: no route"))
+    lines.pulls.pulled(Pull("nginx:1.25", attempts, "UNKNOWN: no route", 3))
+    assert lines.text == (
+        "PullImage nginx:1.25: failed after 3.0 s: "
+        "sealos.hub:5000/library/nginx:1.25: NOT_FOUND: no such manifest; "
+        "nginx:1.25: UNKNOWN: no route"
+    )
+    assert lines.level == LogLevel.warn
+
+
+def test_a_pull_that_was_given_up_between_attempts_says_so() -> None:
+    lines = Lines()
+    lines.pulls.pulled(Pull("nginx:1.25", (attempt(FIRST, NOT_FOUND),), "cancelled", 3))
+    assert lines.text.endswith(
+        "sealos.hub:5000/library/nginx:1.25: NOT_FOUND: no such manifest; cancelled"
+    )
+
+
+def test_a_pull_that_was_given_up_before_any_attempt_says_so() -> None:
+    lines = Lines()
+    lines.pulls.pulled(Pull("nginx:1.25", (), "cancelled", 0.1))
+    assert lines.text == "PullImage nginx:1.25: failed after 100 ms: cancelled"
+
+
+@pytest.mark.parametrize("error", ["", "UNKNOWN: denied: s3cret\nPullImage a -> b"])
+def test_what_the_runtime_says_is_logged_without_secrets_and_on_one_line(error: str) -> None:
+    lines = Lines()
+    lines.pulls.redactor = Redactor(["s3cret"])
+    said = "UNKNOWN: denied: s3cret\nPullImage a -> b"
+    lines.pulls.pulled(Pull("nginx:1.25", (attempt(FIRST, said), attempt(ORIGIN)), error, 1))
+    assert "denied: *** PullImage" in lines.text
+    assert "\n" not in lines.text
+    assert "s3cret" not in repr(lines)
+
+
+def test_what_a_registry_says_is_logged_without_secrets_and_on_one_line() -> None:
+    lines = Lines()
+    lines.pulls.redactor = Redactor(["s3cret"])
+    lines.pulls.decided("a:1", Decision((ORIGIN,), (LookUp(FIRST, UNKNOWN, "bad\ns3cret"),)))
+    assert "unknown (bad ***)" in lines.text
+    assert "s3cret" not in repr(lines)
+
+
+def test_braces_in_what_others_say_are_no_fields() -> None:
+    lines = Lines()
+    lines.pulls.pulled(Pull("a:1", (attempt(ORIGIN, "UNKNOWN: {name} {0}"),), "UNKNOWN: x", 1))
+    assert "UNKNOWN: {name} {0}" in lines.text

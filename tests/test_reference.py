@@ -1,0 +1,459 @@
+"""Which texts are image references, and what they mean: the spellings that runtimes accept."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from image_cri_shim.reference import (
+    ImageReference,
+    InvalidReferenceError,
+    check_domain,
+    identifies,
+    is_image_id,
+    may_be_short_id,
+    parse_reference,
+)
+
+HEX = "0123456789abcdef" * 4
+SHA256 = f"sha256:{HEX}"
+SHA384 = f"sha384:{HEX}{HEX[:32]}"
+SHA512 = f"sha512:{HEX}{HEX}"
+quick = settings(max_examples=300, deadline=None, derandomize=True, database=None)
+
+
+@pytest.mark.parametrize(
+    ("text", "domain", "repository", "tag", "digest"),
+    [
+        # Names without a registry
+        ("nginx", "docker.io", "library/nginx", None, None),
+        ("nginx:1.25", "docker.io", "library/nginx", "1.25", None),
+        ("a", "docker.io", "library/a", None, None),
+        ("0", "docker.io", "library/0", None, None),
+        ("bitnami/redis", "docker.io", "bitnami/redis", None, None),
+        ("bitnami/redis:7", "docker.io", "bitnami/redis", "7", None),
+        ("library/nginx", "docker.io", "library/nginx", None, None),
+        ("a/b/c/d", "docker.io", "a/b/c/d", None, None),
+        (f"nginx@{SHA256}", "docker.io", "library/nginx", None, SHA256),
+        (f"nginx:1.25@{SHA256}", "docker.io", "library/nginx", "1.25", SHA256),
+        (f"nginx@{SHA384}", "docker.io", "library/nginx", None, SHA384),
+        (f"nginx@{SHA512}", "docker.io", "library/nginx", None, SHA512),
+        # Docker Hub by its names
+        ("docker.io/nginx", "docker.io", "library/nginx", None, None),
+        ("docker.io/nginx:1", "docker.io", "library/nginx", "1", None),
+        ("docker.io/library/nginx", "docker.io", "library/nginx", None, None),
+        ("docker.io/a/b", "docker.io", "a/b", None, None),
+        ("docker.io", "docker.io", "library/docker.io", None, None),
+        ("index.docker.io/nginx", "docker.io", "library/nginx", None, None),
+        (f"index.docker.io/a/b:1@{SHA256}", "docker.io", "a/b", "1", SHA256),
+        ("docker.io:443/nginx", "docker.io:443", "nginx", None, None),
+        ("registry-1.docker.io/nginx", "registry-1.docker.io", "nginx", None, None),
+        # Registries
+        ("quay.io/a/b", "quay.io", "a/b", None, None),
+        ("quay.io/a", "quay.io", "a", None, None),
+        ("registry.k8s.io/pause:3.9", "registry.k8s.io", "pause", "3.9", None),
+        ("gcr.io/a/b/c/d/e:v1", "gcr.io", "a/b/c/d/e", "v1", None),
+        ("sealos.hub:5000/library/nginx:1", "sealos.hub:5000", "library/nginx", "1", None),
+        ("hub:5000/nginx", "hub:5000", "nginx", None, None),
+        ("hub/nginx", "docker.io", "hub/nginx", None, None),
+        ("localhost/nginx", "localhost", "nginx", None, None),
+        ("localhost:5000/nginx", "localhost:5000", "nginx", None, None),
+        ("localhost", "docker.io", "library/localhost", None, None),
+        ("localhost:5000", "docker.io", "library/localhost", "5000", None),
+        ("localhost.localdomain/a", "localhost.localdomain", "a", None, None),
+        ("127.0.0.1/a", "127.0.0.1", "a", None, None),
+        ("127.0.0.1:5000/a/b:c", "127.0.0.1:5000", "a/b", "c", None),
+        ("[::1]/a", "[::1]", "a", None, None),
+        ("[::1]:5000/a:b", "[::1]:5000", "a", "b", None),
+        ("[2001:DB8::1]:5000/a", "[2001:DB8::1]:5000", "a", None, None),
+        (f"[fd00::2]:5000/a/b:1@{SHA256}", "[fd00::2]:5000", "a/b", "1", SHA256),
+        ("Quay.IO/a/b", "Quay.IO", "a/b", None, None),
+        ("HUB/nginx", "HUB", "nginx", None, None),
+        ("a-b.example/c", "a-b.example", "c", None, None),
+        ("xn--bcher-kva.example/c", "xn--bcher-kva.example", "c", None, None),
+        ("1.2/c", "1.2", "c", None, None),
+        ("nginx:1/2", "nginx:1", "2", None, None),
+        # Separators in repositories
+        ("a_b", "docker.io", "library/a_b", None, None),
+        ("a__b", "docker.io", "library/a__b", None, None),
+        ("a.b", "docker.io", "library/a.b", None, None),
+        ("a-b", "docker.io", "library/a-b", None, None),
+        ("a---b", "docker.io", "library/a---b", None, None),
+        ("x/a.b_c__d--e", "docker.io", "x/a.b_c__d--e", None, None),
+        # Tags
+        ("a:latest", "docker.io", "library/a", "latest", None),
+        ("a:_", "docker.io", "library/a", "_", None),
+        ("a:V1.0-RC.1", "docker.io", "library/a", "V1.0-RC.1", None),
+        (f"a:{'t' * 128}", "docker.io", "library/a", "t" * 128, None),
+        # What looks like an image ID, but is a name
+        ("cafe", "docker.io", "library/cafe", None, None),
+        ("sha256:abc", "docker.io", "library/sha256", "abc", None),
+        (HEX[:63], "docker.io", f"library/{HEX[:63]}", None, None),
+        (f"a/{HEX}", "docker.io", f"a/{HEX}", None, None),
+        (f"sha512:{HEX}", "docker.io", "library/sha512", HEX, None),
+        # As long as can be: 255 characters of domain and repository
+        (f"q.io/{'a' * 250}", "q.io", "a" * 250, None, None),
+        ("a" * 237, "docker.io", f"library/{'a' * 237}", None, None),
+        (f"q.io/{'a' * 250}:{'t' * 128}@{SHA512}", "q.io", "a" * 250, "t" * 128, SHA512),
+        # The old name of Docker Hub does not count, for it is not there any more
+        (f"index.docker.io/a/{'b' * 243}", "docker.io", f"a/{'b' * 243}", None, None),
+    ],
+)
+def test_a_spelling_means(
+    text: str, domain: str, repository: str, tag: str | None, digest: str | None
+) -> None:
+    assert parse_reference(text) == ImageReference(domain, repository, tag, digest)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "/",
+        ":",
+        "@",
+        "nginx/",
+        "/nginx",
+        "a//b",
+        "docker.io/",
+        "quay.io//a",
+        "nginx:",
+        ":1.25",
+        "a/b:",
+        "a:b:c",
+        "a:b/c:d:e",
+        # Upper case
+        "Nginx",
+        "a/B",
+        "quay.io/A",
+        "docker.io/Nginx",
+        # White space and control characters
+        "nginx\n",
+        "nginx:1.25\n",
+        "quay.io/a\n",
+        "quay.io\n/a",
+        f"nginx@{SHA256}\n",
+        " nginx",
+        "nginx ",
+        "ngi nx",
+        "nginx:1 25",
+        "nginx\t",
+        "nginx\0",
+        "nginx:1\r",
+        "nginx\u00a0",
+        "nginx\u2028",
+        # Separators at an edge, or too many
+        "-a",
+        "a-",
+        "_a",
+        "a_",
+        ".a",
+        "a.",
+        "a..b",
+        "a___b",
+        "a._b",
+        "a-_b",
+        "a/-b",
+        "a/b-/c",
+        # Letters and digits of other alphabets, which some regular expressions take
+        "ng\u0131nx",
+        "\uff41",
+        "a\u0663",
+        "nginx:\u0661",
+        "nginx:\u00e9",
+        "quay\u3002io/a",
+        "b\u00fccher.example/a",
+        "h:\u0665\u0660/a",
+        "\u212aube.example/a",
+        "a@sha256:" + "\u0660" * 64,
+        # Tags
+        "a:-b",
+        "a:.b",
+        f"a:{'t' * 129}",
+        "a:b+c",
+        # Registries
+        "-h.example/a",
+        "h-.example/a",
+        ".example/a",
+        "h..example/a",
+        "h.example./a",
+        "h.example:/a",
+        "h.example:port/a",
+        "h.example:50:50/a",
+        "h_h.example/a",
+        "http://h.example/a",
+        "user@h.example/a",
+        "user:password@h.example/a",
+        "[::1/a",
+        "::1]/a",
+        "[]:5000/a",
+        "[fe80::1%eth0]/a",
+        "[::1]5000/a",
+        "[h.example]/a",
+        # Digests
+        "a@",
+        "a@sha256",
+        "a@sha256:",
+        "a@sha256:abc",
+        f"a@{HEX}",
+        f"a@sha256:{HEX}0",
+        f"a@sha256:{HEX[:-1]}",
+        f"a@sha256:{HEX.upper()}",
+        f"a@SHA256:{HEX}",
+        f"a@sha256:{HEX[:-1]}g",
+        f"a@sha512:{HEX}",
+        f"a@md5:{HEX[:32]}",
+        f"a@{SHA256}@{SHA256}",
+        f"a@{SHA256}:1",
+        f"@{SHA256}",
+        f"a:@{SHA256}",
+        # Image IDs
+        HEX,
+        SHA256,
+        # Too long
+        f"q.io/{'a' * 251}",
+        "a" * 238,
+        "a" * 1025,
+        f"a:{'t' * 10_000_000}",
+        "a-" * 1_000_000,
+    ],
+    ids=lambda text: repr(text[:40]),
+)
+def test_no_reference_is(text: str) -> None:
+    with pytest.raises(InvalidReferenceError):
+        parse_reference(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "empty"),
+        (SHA256, "is an image ID"),
+        ("Nginx", "must be lower case"),
+        ("nginx:\u00e9", "invalid tag"),
+        ("a@sha256:abc", "expected 64 lower-case hex digits"),
+        ("a@md5:abc", "expected one of sha256, sha384, sha512"),
+        ("-h.example/a", "invalid registry '-h.example'"),
+        (f"q.io/{'a' * 251}", "longer than 255 characters"),
+        ("a" * 1025, "1025 characters"),
+    ],
+)
+def test_the_message_says_what_is_wrong(text: str, words: str) -> None:
+    with pytest.raises(InvalidReferenceError, match=words):
+        parse_reference(text)
+
+
+@pytest.mark.parametrize("mark", ["", "@", ":", "/", ".", "\n"])
+def test_the_message_about_a_huge_text_fits_in_the_log(mark: str) -> None:
+    with pytest.raises(InvalidReferenceError) as caught:
+        parse_reference(f"a{mark}" + "\n" * 10_000_000)
+    assert len(str(caught.value)) < 300
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_asked_for_is_the_digest_else_the_tag_else_latest() -> None:
+    assert parse_reference(f"a:1@{SHA256}").selector == SHA256
+    assert parse_reference("a:1").selector == "1"
+    assert parse_reference("a").selector == "latest"
+
+
+def test_a_pinned_reference_has_either_a_digest_or_a_tag() -> None:
+    assert str(parse_reference(f"a:1@{SHA256}").pinned()) == f"docker.io/library/a@{SHA256}"
+    assert str(parse_reference("a:1").pinned()) == "docker.io/library/a:1"
+    assert str(parse_reference("a").pinned()) == "docker.io/library/a:latest"
+
+
+def test_the_name_is_the_domain_and_the_repository() -> None:
+    assert parse_reference(f"[::1]:5000/a/b:1@{SHA256}").name == "[::1]:5000/a/b"
+
+
+@pytest.mark.parametrize("text", [HEX, SHA256])
+def test_a_full_image_id_is_recognised(text: str) -> None:
+    assert is_image_id(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        HEX[:-1],
+        HEX + "0",
+        HEX.upper(),
+        f"sha256:{HEX[:-1]}",
+        f"sha512:{HEX}",
+        f"{SHA256}\n",
+        f" {HEX}",
+        f"a@{SHA256}",
+        "\u0660" * 64,
+    ],
+)
+def test_no_full_image_id_is(text: str) -> None:
+    assert not is_image_id(text)
+
+
+@pytest.mark.parametrize("text", ["3fb2", "a", HEX[:63], "sha256:abc"])
+def test_a_short_image_id_may_be(text: str) -> None:
+    assert may_be_short_id(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "sha256:", "nginx", "3FB2", "3fb2\n", "3fb2:1", HEX, SHA256, "\u0663"]
+)
+def test_no_short_image_id_can_be(text: str) -> None:
+    assert not may_be_short_id(text)
+
+
+@pytest.mark.parametrize("image_id", [HEX, SHA256])
+@pytest.mark.parametrize("text", ["0123", "sha256:0123", HEX, SHA256])
+def test_an_id_is_identified_by_its_beginning(text: str, image_id: str) -> None:
+    assert identifies(text, image_id)
+
+
+@pytest.mark.parametrize("text", ["123", "sha256:123", HEX[1:], f"{HEX}0", "sha256:sha256:0123"])
+def test_an_id_is_not_identified_by_anything_else(text: str) -> None:
+    assert not identifies(text, SHA256)
+
+
+@pytest.mark.parametrize("text", ["h", "h.example", "h:1", "[::1]", "[::1]:5000", "127.0.0.1:80"])
+def test_a_registrys_host_and_port_are_returned(text: str) -> None:
+    assert check_domain(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "h/", "h:", ":1", "h\n", "h h", "h:1:2", "\u0663", "http://h"]
+)
+def test_what_is_no_host_and_port_is_refused(text: str) -> None:
+    with pytest.raises(InvalidReferenceError, match="host"):
+        check_domain(text)
+
+
+# The same grammar once more, by hand: no regular expression in it.
+
+ALPHANUMERIC = set(string.ascii_lowercase + string.digits)
+LETTERS = set(string.ascii_letters + string.digits)
+
+
+def is_component(text: str) -> bool:
+    runs: list[str] = []
+    for char in text:
+        if char in ALPHANUMERIC:
+            if not runs or runs[-1] != "":
+                runs.append("")
+        elif not runs:
+            return False
+        elif runs[-1] == "":
+            runs.append(char)
+        else:
+            runs[-1] += char
+    separators = [run for run in runs if run]
+    return (
+        bool(runs)
+        and runs[-1] == ""
+        and all(run in (".", "_", "__") or set(run) == {"-"} for run in separators)
+    )
+
+
+def is_host(text: str) -> bool:
+    if text.startswith("["):
+        return (
+            text.endswith("]") and len(text) > 2 and set(text[1:-1]) <= set(string.hexdigits + ":")
+        )
+    return all(
+        label and label[0] in LETTERS and label[-1] in LETTERS and set(label) <= LETTERS | {"-"}
+        for label in text.split(".")
+    )
+
+
+def is_domain(text: str) -> bool:
+    host, colon, port = text.rpartition(":")
+    if text.endswith("]") or not colon:
+        return is_host(text)
+    return is_host(host) and bool(port) and set(port) <= set(string.digits)
+
+
+def is_tag(text: str) -> bool:
+    word = LETTERS | {"_"}
+    return 1 <= len(text) <= 128 and text[0] in word and set(text) <= word | {".", "-"}
+
+
+def is_digest(text: str) -> bool:
+    algorithm, _, encoded = text.partition(":")
+    length = {"sha256": 64, "sha384": 96, "sha512": 128}.get(algorithm)
+    return len(encoded) == length and set(encoded) <= set("0123456789abcdef")
+
+
+def check(reference: ImageReference) -> None:
+    assert is_domain(reference.domain)
+    assert all(is_component(part) for part in reference.repository.split("/"))
+    assert reference.tag is None or is_tag(reference.tag)
+    assert reference.digest is None or is_digest(reference.digest)
+    assert len(reference.name) <= 255
+
+
+components = st.from_regex(r"[a-z0-9]{1,6}((\.|_|__|-{1,3})[a-z0-9]{1,4}){0,2}", fullmatch=True)
+domains = st.one_of(
+    st.sampled_from(
+        ["docker.io", "localhost", "[::1]", "[2001:DB8::1]:5000", "HUB", "index.docker.io"]
+    ),
+    st.from_regex(r"[a-zA-Z0-9]{1,5}(\.[a-z0-9]{1,5}){1,3}(:[0-9]{1,5})?", fullmatch=True),
+    st.from_regex(r"[a-z]{1,5}(-[a-z]{1,3}){0,2}:[0-9]{1,5}", fullmatch=True),
+)
+tags = st.none() | st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,10}", fullmatch=True)
+digests = st.none() | st.sampled_from([SHA256, SHA384, SHA512])
+
+
+@st.composite
+def spellings(draw: st.DrawFn) -> str:
+    domain = draw(st.none() | domains)
+    path = draw(st.lists(components, min_size=1, max_size=4))
+    if domain is None and len(path) > 1:
+        # Else it would be a registry's.
+        path[0] = path[0].replace(".", "-")
+    name = "/".join(path if domain is None else [domain, *path])
+    tag, digest = draw(tags), draw(digests)
+    return name + (f":{tag}" if tag else "") + (f"@{digest}" if digest else "")
+
+
+MARKS = "aZ0/:@.-_[]%+~ \n\t\0\u0663\u00e9\uff41"
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> str:
+    text = draw(spellings())
+    for _ in range(draw(st.integers(1, 3))):
+        place = draw(st.integers(0, len(text)))
+        cut = draw(st.integers(0, 2))
+        text = text[:place] + draw(st.text(MARKS, max_size=2)) + text[place + cut :]
+    return text
+
+
+@quick
+@given(spellings())
+@example("index.docker.io/a")
+@example(f"a:1@{SHA512}")
+def test_what_is_written_out_is_read_as_the_same(text: str) -> None:
+    reference = parse_reference(text)
+    check(reference)
+    assert parse_reference(str(reference)) == reference
+    assert parse_reference(str(reference.pinned())) == reference.pinned()
+
+
+@quick
+@given(st.one_of(damaged(), st.text(MARKS, max_size=30), st.text(max_size=30)))
+def test_nothing_invalid_is_let_through(text: str) -> None:
+    try:
+        reference = parse_reference(text)
+    except InvalidReferenceError:
+        return
+    check(reference)
+    assert parse_reference(str(reference)) == reference
+    # And nothing was dropped on the way, or put in but for Docker Hub's sake.
+    if reference.domain == "docker.io":
+        short = text.removeprefix("index.").removeprefix("docker.io/").removeprefix("library/")
+        assert str(reference).removeprefix("docker.io/").removeprefix("library/") == short
+    else:
+        assert str(reference) == text
