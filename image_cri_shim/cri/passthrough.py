@@ -46,9 +46,8 @@ async def forward(
             sender.result()
         raise
     finally:
-        if sender is not None and not sender.cancel() and not sender.cancelled():
-            # Looked at, so that asyncio does not complain: it matters no more.
-            sender.exception()
+        if sender is not None:
+            sender.cancel()
         up.abandon()
         release()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 from collections.abc import Callable
 from typing import cast
@@ -78,7 +79,8 @@ class CriServer:
             await _write_error(
                 stream, RpcError(Code.RESOURCE_EXHAUSTED, f"image-cri-shim: {error}")
             )
-        except (BadFrame, DecodeError) as error:
+        except (BadFrame, DecodeError, UnicodeDecodeError) as error:
+            # UnicodeDecodeError: what protobuf's implementation in Python says of a bad string.
             await _write_error(stream, RpcError(Code.INTERNAL, f"image-cri-shim: {error}"))
         except TimeoutError:
             await _write_error(
@@ -130,6 +132,8 @@ class CriServer:
         return await self._images.list_images(call, routing.policy)
 
 
+# As it stands, or with a message format or parameters behind it.
+_GRPC = re.compile(CONTENT_TYPE + rb"(?:[+;].*)?")
 _READ = frozenset({"PullImage", "ImageStatus", "RemoveImage", "ListImages"})
 
 
@@ -137,7 +141,7 @@ def _not_grpc(headers: Headers) -> Headers | None:
     """Return the answer for a request that is HTTP/2 but not gRPC, or None if it is gRPC."""
     if header(headers, b":method") != b"POST":
         return [(b":status", b"405"), (b"allow", b"POST")]
-    if not (header(headers, b"content-type") or b"").startswith(CONTENT_TYPE):
+    if _GRPC.fullmatch(header(headers, b"content-type") or b"") is None:
         return [(b":status", b"415")]
     return None
 

@@ -24,6 +24,7 @@ import h2.config
 import h2.events
 import h2.exceptions
 from h2.errors import ErrorCodes
+from h2.utilities import SizeLimitDict
 from hyperframe.frame import GoAwayFrame
 
 from image_cri_shim.cri.stream import Headers, RawStream, StreamLost
@@ -36,6 +37,9 @@ _CONFIG = grpclib.config.Configuration(
     http2_connection_window_size=2**31 - 1, http2_stream_window_size=1024 * 1024
 )
 _BACKLOG = 1024
+# How many ended calls h2 remembers for each connection, to tell late frames from wrong ones. Its
+# own limit of 65,536 would be megabytes.
+_ENDED_CALLS = 4096
 
 
 class _Gathering:
@@ -115,6 +119,7 @@ class _Protocol(grpclib.protocol.H2Protocol):
         gathering = _Gathering(cast("asyncio.Transport", transport), loop)
         super().connection_made(cast("asyncio.Transport", gathering))
         self.processor = _Processor(self.handler, self.connection)
+        self.connection._connection._closed_streams = SizeLimitDict(size_limit=_ENDED_CALLS)  # noqa: SLF001
 
     def drop(self, reason: str) -> None:
         """Close the connection; calls that run on it end."""
@@ -258,6 +263,8 @@ class RawServer(grpclib.server.Server):
         if self._server is None:
             return
         self.close()
+        # A connection that was accepted just now gets its protocol in the loop's next turn.
+        await asyncio.sleep(0)
         for protocol in tuple(self._protocols):
             protocol.drop("the server is stopping")
         await self.wait_closed()

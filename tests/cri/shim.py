@@ -1,0 +1,121 @@
+"""The CRI server under test, with hand-made collaborators."""
+
+from __future__ import annotations
+
+import queue
+import socket
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import grpc
+
+from image_cri_shim.cri.pull import Routing
+from image_cri_shim.cri.server import CriServer
+from image_cri_shim.cri.upstream import Upstream
+from image_cri_shim.decision import Decision, Pull, Registry
+from image_cri_shim.policy import Policy
+from tests.cri.background import PATIENCE, Background
+from tests.support.cri_client import CRI
+from tests.support.processes import wait_until
+
+IMAGES = "/runtime.v1.ImageService/"
+Resolve = Callable[[str], Awaitable[Decision]]
+
+
+class Notes:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.decisions: list[tuple[str, Decision]] = []
+        self.pulls: list[Pull] = []
+        self._ended: queue.Queue[Pull] = queue.Queue()
+
+    def decided(self, image: str, decision: Decision) -> None:
+        self.decisions.append((image, decision))
+
+    def pulled(self, pull: Pull) -> None:
+        self.pulls.append(pull)
+        self._ended.put(pull)
+
+    def next_pull(self) -> Pull:
+        """Wait for a pull to be over."""
+        return self._ended.get(timeout=PATIENCE)
+
+
+class Shim:
+    """A `CriServer` in front of the socket `runtime`; `resolve` can be replaced at any time."""
+
+    def __init__(
+        self,
+        background: Background,
+        path: str,
+        runtime: str,
+        *,
+        version: str = "v1",
+        registries: Iterable[Registry] = (),
+        timeout: float = 900.0,
+    ) -> None:
+        self.background = background
+        self.path = path
+        self.runtime = runtime
+        self.notes = Notes()
+        self.policy = Policy(registries)
+        self.resolve: Resolve = self.in_order
+        self.upstream = Upstream(lambda: self.runtime, version)
+        self.timeout = timeout
+        self._clients: list[CRI] = []
+        self._stopped = False
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listener.bind(path)
+        self.listener.listen(128)
+        self.listener.setblocking(False)
+        self.server = background.run(self._start())
+
+    async def _start(self) -> CriServer:
+        server = CriServer(self._routing, self.notes)
+        await server.start(self.listener)
+        return server
+
+    def _routing(self) -> Routing:
+        return Routing(self.policy, lambda text: self.resolve(text), self.timeout, self.upstream)
+
+    async def in_order(self, text: str) -> Decision:
+        """Decide for all candidates, in the policy's order."""
+        return Decision(self.policy.candidates(text))
+
+    def client(self, version: str = "v1") -> CRI:
+        """Return a new client with a connection of its own."""
+        client = CRI(self.path, version)
+        self._clients.append(client)
+        return client
+
+    def channel(self) -> grpc.Channel:
+        """Return the connection of a new client, for calls that are not unary."""
+        return self.client()._channel
+
+    def streams(self) -> int:
+        """Count the calls that either side still has registered."""
+        return self.background.call(self._count_streams)
+
+    def _count_streams(self) -> int:
+        protocols: list[Any] = [*self.server._server._protocols]
+        if self.upstream._channel is not None and self.upstream._channel._protocol is not None:
+            protocols.append(self.upstream._channel._protocol)
+        return sum(len(protocol.processor.streams) for protocol in protocols)
+
+    def wait_idle(self) -> None:
+        """Wait until no call is left anywhere; nothing may remain of one that is over."""
+        assert wait_until(lambda: self.streams() == 0, PATIENCE), "streams are still registered"
+
+    def stop(self, grace: float = 0.0) -> None:
+        self._stopped = True
+        self.background.run(self.server.stop(grace), PATIENCE + grace)
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
+        if not self._stopped:
+            self.wait_idle()
+            self.stop()
+        self.background.call(self.upstream.close)
+        self.listener.close()
