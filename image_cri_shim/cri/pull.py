@@ -81,12 +81,16 @@ class Puller:
             return await call.unary(call.message)
         started = _now()
         attempts: list[Attempt] = []
-        error = "cancelled"
+        error = ""
         try:
             decision = await routing.resolve(image)
             self._observer.decided(image, decision)
             answer = await self._try_all(call, request, decision, attempts)
             error = "" if answer.code == Code.OK else _error(answer)
+        except asyncio.CancelledError:
+            out_of_time = call.deadline is not None and _now() >= call.deadline
+            error = "deadline exceeded" if out_of_time else "cancelled"
+            raise
         except Exception as failure:
             error = str(failure)
             raise

@@ -45,7 +45,7 @@ class CriServer:
         self._routing = routing
         self._images = Images(names)
         self._puller = Puller(self._images, names, observer)
-        self._pulls: set[asyncio.Task[None]] = set()
+        self._bounded: set[asyncio.Task[None]] = set()
         self._server = RawServer(self._serve)
 
     async def start(self, listener: socket.socket) -> None:
@@ -55,12 +55,13 @@ class CriServer:
     async def stop(self, grace: float) -> None:
         """Stop accepting, let calls finish, then drop the connections.
 
-        :param grace: seconds that running pulls get; other calls are short, or endless streams.
+        :param grace: seconds that running calls get which have a deadline, pulls among them;
+            those without one are streams that do not end.
         """
         self._server.drain()
-        if self._pulls:
-            _log.info("stopping: %d pulls get %g s to finish", len(self._pulls), grace)
-            await asyncio.wait(self._pulls, timeout=grace)
+        if self._bounded:
+            _log.info("stopping: %d calls get %g s to finish", len(self._bounded), grace)
+            await asyncio.wait(self._bounded, timeout=grace)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1):
                 await self._server.drop()
@@ -103,7 +104,12 @@ class CriServer:
         timeout = parse_timeout(headers)
         if timeout is None and method.service == IMAGE_SERVICE:
             timeout = routing.timeout
-        deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        deadline = None
+        if timeout is not None:
+            deadline = asyncio.get_running_loop().time() + timeout
+            task = cast("asyncio.Task[None]", asyncio.current_task())
+            self._bounded.add(task)
+            task.add_done_callback(self._bounded.discard)
         async with asyncio.timeout_at(deadline):
             if method.service == IMAGE_SERVICE and method.name in _READ:
                 answer = await self._answer_read(stream, headers, method, deadline, routing)
@@ -121,9 +127,6 @@ class CriServer:
     ) -> Answer:
         call = await read_call(stream, headers, method, deadline, routing.upstream)
         if method.name == "PullImage":
-            task = cast("asyncio.Task[None]", asyncio.current_task())
-            self._pulls.add(task)
-            task.add_done_callback(self._pulls.discard)
             return await self._puller.pull_image(call, routing)
         if method.name == "ImageStatus":
             return await self._images.image_status(call, routing.policy)

@@ -116,6 +116,16 @@ def test_a_deadline_ends_the_look_ups_too(shim: Shim, upstream: ScriptedUpstream
     assert upstream.calls == []
 
 
+def test_a_pull_that_runs_out_of_time_is_noted_as_such(
+    shim: Shim, upstream: ScriptedUpstream
+) -> None:
+    upstream.scripts["PullImage"] = hang
+    with Wire(shim.path) as wire:
+        request = frame(b"\x0a\x07\x0a\x05nginx")
+        wire.call(PATHS[2].encode(), request, [(b"grpc-timeout", b"200m")])
+    assert shim.notes.next_pull().error == "deadline exceeded"
+
+
 def test_a_deadline_that_is_over_at_once_is_deadline_exceeded(shim: Shim) -> None:
     with Wire(shim.path) as wire:
         for path in (*PATHS, OTHER):

@@ -45,6 +45,28 @@ def test_a_running_pull_finishes(
     assert shim.notes.next_pull().error == ""
 
 
+@pytest.mark.parametrize(
+    "path", [f"{IMAGES}RemoveImage", "/runtime.v1.RuntimeService/RunPodSandbox"]
+)
+def test_any_other_running_call_that_has_a_deadline_finishes_too(
+    shim: Shim, client: CRI, upstream: ScriptedUpstream, event: asyncio.Event, path: str
+) -> None:
+    async def waiting(call: UpstreamCall) -> None:
+        await event.wait()
+        await reply(b"")(call)
+
+    upstream.scripts[path] = waiting
+    upstream.scripts["ImageStatus"] = reply(b"")
+    call = client.start(path, NGINX, timeout=PATIENCE)
+    while upstream.next_call().path != path.encode():
+        pass
+    stop = stopping(shim, PATIENCE)
+    assert not concurrent.futures.wait([stop], 0.05).done
+    shim.background.call(event.set)
+    assert call.result(PATIENCE) == b""
+    stop.result(PATIENCE)
+
+
 def test_a_pull_that_takes_too_long_is_cut_off(
     shim: Shim, client: CRI, upstream: ScriptedUpstream
 ) -> None:
