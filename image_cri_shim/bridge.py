@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
@@ -41,6 +42,8 @@ def install_reactor() -> None:
     from twisted.internet import asyncioreactor  # noqa: PLC0415
 
     asyncioreactor.install(asyncio.new_event_loop())
+    # Twisted's time is the wall clock; when that is set, a time-out must not come early or never.
+    sys.modules[_REACTOR].seconds = time.monotonic  # type: ignore[attr-defined]
 
 
 def to_deferred(coroutine: Coroutine[Any, Any, T]) -> Deferred[T]:

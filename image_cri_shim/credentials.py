@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+from urllib.parse import quote
 
 import attrs
 
@@ -21,6 +23,17 @@ class Credentials:
         """Return the value of an ``Authorization`` header for them (RFC 7617, UTF-8)."""
         pair = f"{self.username}:{self.password}".encode()
         return "Basic " + base64.b64encode(pair).decode("ascii")
+
+    def spellings(self) -> tuple[str, ...]:
+        """Return every text that betrays them: plain, in a header, in a URL, in JSON."""
+        pair = self.basic().removeprefix("Basic ")
+        return (
+            self.password,
+            pair,
+            pair.rstrip("="),
+            quote(self.password, safe=""),
+            json.dumps(self.password)[1:-1],
+        )
 
 
 def parse_credentials(text: str) -> Credentials:

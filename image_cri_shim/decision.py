@@ -129,7 +129,8 @@ class Attempt:
 class Pull:
     """What came of one PullImage.
 
-    :ivar image: the image reference that the client asked for.
+    :ivar image: what the client asked for; anything, if there was no attempt.
+    :ivar attempts: none if it was no image reference and went to the runtime as it was.
     :ivar error: why it failed, or empty.
     :ivar elapsed: seconds from the request to the answer.
     """

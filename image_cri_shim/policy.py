@@ -13,6 +13,7 @@ import attrs
 
 from image_cri_shim.decision import Candidate, Registry
 from image_cri_shim.reference import (
+    DEFAULT_DOMAIN,
     TEXT_LIMIT,
     ImageReference,
     InvalidReferenceError,
@@ -37,6 +38,9 @@ class Policy:
 
     def __init__(self, registries: Iterable[Registry]) -> None:
         self.registries = in_order(registries)
+        # Docker Hub is nobody's mirror: listed, it has credentials for its own names. Another
+        # registry's images under the same path there are somebody else's.
+        self._sources = tuple(r for r in self.registries if r.domain.lower() != DEFAULT_DOMAIN)
         self._by_domain = {registry.domain.lower(): registry for registry in self.registries}
         self._remembered = lru_cache(maxsize=_REMEMBERED)(self._local_names)
 
@@ -53,7 +57,7 @@ class Policy:
         as_written = Candidate(text, reference, own)
         if own is not None:
             return (as_written,)
-        rewritten = (self._rewrite(reference, registry) for registry in self.registries)
+        rewritten = (self._rewrite(reference, registry) for registry in self._sources)
         return (*(c for c in rewritten if c is not None), as_written)
 
     def local_names(self, text: str) -> tuple[str, ...]:

@@ -7,6 +7,9 @@ from twisted.logger import Logger
 from image_cri_shim.decision import Candidate, Decision, Outcome, Pull
 from image_cri_shim.redaction import Redactor
 
+# What is shown of a name: an image reference is shorter.
+_SHOWN = 600
+
 
 class PullLog:
     """Writes decisions and pulls to the log.
@@ -24,7 +27,8 @@ class PullLog:
             "PullImage {image} -> {name} ({why})",
             image=image,
             name=decision.attempts[0].name,
-            why=self.redactor.clean(explain(decision)),
+            # Nothing foreign is in it; masking its own words would give a secret away.
+            why=explain(decision),
         )
 
     def pulled(self, pull: Pull) -> None:
@@ -34,19 +38,22 @@ class PullLog:
             # Given up, or gone wrong, during or before an attempt.
             failures.append(pull.error)
         failed = "; ".join(failures)
+        image = self.redactor.clean(pull.image)
+        if len(image) > _SHOWN:
+            image = f"{image[:_SHOWN]}..."
         if not pull.error:
             after = f", after {failed}" if failed else ""
             self._log.info(
                 "PullImage {image}: pulled {name} in {elapsed}{after}",
-                image=pull.image,
-                name=pull.attempts[-1].candidate.name,
+                image=image,
+                name=pull.attempts[-1].candidate.name if pull.attempts else "as it is",
                 elapsed=_duration(pull.elapsed),
                 after=self.redactor.clean(after),
             )
         else:
             self._log.warn(
                 "PullImage {image}: failed after {elapsed}: {why}",
-                image=pull.image,
+                image=image,
                 elapsed=_duration(pull.elapsed),
                 why=self.redactor.clean(failed),
             )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
-import socket
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from image_cri_shim import unix_socket
 from image_cri_shim.bridge import AsyncioService, to_future
 from image_cri_shim.config import Config, describe, detect_runtime_socket
+from image_cri_shim.config.sockets import same_path
 from image_cri_shim.cri.pull import Routing
 from image_cri_shim.cri.server import CriServer
 from image_cri_shim.cri.upstream import Upstream
@@ -89,24 +90,26 @@ class Daemon:
         self._upstream: Upstream | None = None
         self._routing: Routing | None = None
         self._server: CriServer | None = None
+        self._served = config.shim
 
-    async def begin(self, listener: socket.socket) -> None:
+    async def begin(self, listener: unix_socket.Listener) -> None:
         """Put the first configuration to work and serve on a listening socket."""
+        self._served = listener.path
         self._upstream = Upstream(_locate(self.config), self.config.version)
         self._routing = self._route(self.config, self._upstream)
         self._server = CriServer(self._current, self._pulls)
-        await self._server.start(listener)
+        await self._server.start(listener.sock)
 
     def apply(self, config: Config) -> None:
         """Put another configuration to work; calls that run go on under theirs."""
         before, self.config = self.config, config
         if self._upstream is None:
             return
-        if config.shim != before.shim:
+        if not same_path(config.shim, self._served):
             _log.warn(
-                "shim: {path} is served from the next start on; {before} is served until then",
+                "shim: {served} is served until the restart, and {path} after it",
                 path=config.shim,
-                before=before.shim,
+                served=self._served,
             )
         registries, upstream = self._registries, self._upstream
         if (config.cri, config.version) != (before.cri, before.version):
@@ -131,9 +134,10 @@ class Daemon:
         for key, value in describe(config):
             _log.info("{key}: {value}", key=key, value=value)
         registries = configured_registries(config)
-        secrets = (r.credentials.password for r in registries if r.credentials is not None)
+        given = (r.credentials for r in registries if r.credentials is not None)
         # Pulls that run go on under the configuration before, and are logged with this one.
-        self._pulls.redactor = self._pulls.redactor.extended(secrets)
+        redactor = self._pulls.redactor.extended(s for one in given for s in one.spellings())
+        self._pulls.redactor = redactor
         policy = Policy(registries)
         # What is known of the registries' health is forgotten: what ailed one may be mended now.
         self._registries = GuardedClient(make_registry_client(self._reactor), Health(self._reactor))
@@ -143,6 +147,7 @@ class Daemon:
             resolve=lambda text: to_future(resolver.resolve(text)),
             timeout=config.timeout,
             upstream=upstream,
+            redactor=redactor,
         )
 
     def _current(self) -> Routing:
@@ -161,24 +166,29 @@ class ListenerService(AsyncioService):
         super().__init__(self, reactor, self._start_failed)
         self._daemon = daemon
         self._listener: unix_socket.Listener | None = None
+        self._made_in = os.getpid()
 
     def privilegedStartService(self) -> None:  # noqa: N802 - Twisted's name
         """Bind the socket, before privileges are dropped.
 
         :raises SystemExit: it cannot be served; the message says why.
+        :raises SocketError: the same, in a process that twistd has made a daemon.
         """
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         config = self._daemon.config
         try:
-            self._listener = unix_socket.listen(config.shim, like=_locate(config)())
+            self._listener = unix_socket.listen(config.shim, like=config.cri or _locate(config)())
         except unix_socket.SocketError as error:
+            if os.getpid() != self._made_in:
+                # In a daemon, twistd passes on to the waiting foreground what is an Exception.
+                raise
             raise SystemExit(f"image-cri-shim: {error}") from error
 
     async def start(self) -> None:
         """Serve on the bound socket."""
         if self._listener is None:
             raise AssertionError("the socket is bound before it is served")
-        await self._daemon.begin(self._listener.sock)
+        await self._daemon.begin(self._listener)
         _log.info("serving on {path}", path=self._listener.path)
 
     async def stop(self) -> None:
@@ -215,5 +225,12 @@ def _locate(config: Config) -> Callable[[], str]:
     """Return what tells where the runtime's socket is now: the configured place, or a known one."""
     if config.cri is not None:
         path = config.cri
-        return lambda: path
+
+        def locate() -> str:
+            # A symbolic link, such as an old dockershim.sock, may lead back here.
+            if os.path.realpath(path) == os.path.realpath(config.shim):
+                raise OSError(errno.ELOOP, "it is the shim's own socket", path)
+            return path
+
+        return locate
     return lambda: detect_runtime_socket(os.path.exists, config.shim) or ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ from image_cri_shim import __version__, unix_socket
 from image_cri_shim.bridge import WrongReactor, install_reactor
 from image_cri_shim.config import Config, detect_runtime_socket, load, override
 from image_cri_shim.config.sockets import KNOWN_SOCKETS
-from image_cri_shim.errors import ConfigError
+from image_cri_shim.errors import ConfigError, Problem
 from image_cri_shim.logs import connect_standard_logging, logger
 from image_cri_shim.reload import hold_hangups
 
@@ -57,7 +59,7 @@ class Options(usage.Options):
         try:
             install_reactor()
         except WrongReactor as error:
-            sys.exit(f"image-cri-shim: {error}")
+            sys.exit(str(error))
 
 
 def makeService(
@@ -100,15 +102,22 @@ def reader(options: Options, default: str = DEFAULT_CONFIG) -> Callable[[], Conf
     # twistd changes its directory when it becomes a daemon.
     path = None if path is None else str(Path(path).absolute())
     required = path is not None
+    running: Config | None = None
 
     def read() -> Config:
-        nonlocal required
+        nonlocal required, running
         required = required or os.path.lexists(default)
         if not required:
             logger("image-cri-shim").warn("{path} does not exist; the defaults apply", path=default)
             config = Config()
         else:
             config = load(default if path is None else path)
+            _warn_if_exposed(default if path is None else path, config)
+        if required and config == Config() and running not in (None, config):
+            # Written in two steps, or cut off: nobody goes back to all defaults this way.
+            problem = "it says nothing but the defaults now; if that is meant, restart"
+            raise ConfigError([Problem(str(path or default), 0, 0, "", problem)])
+        running = config
         return override(
             config,
             shim=options["shim"],
@@ -117,6 +126,18 @@ def reader(options: Options, default: str = DEFAULT_CONFIG) -> Callable[[], Conf
         )
 
     return read
+
+
+def _warn_if_exposed(path: str, config: Config) -> None:
+    """Say so if everybody on the machine can read passwords."""
+    registries = (*config.registries, *([] if config.offline is None else [config.offline]))
+    if all(registry.credentials is None for registry in registries):
+        return
+    with contextlib.suppress(OSError):
+        if os.stat(path).st_mode & stat.S_IROTH:
+            logger("image-cri-shim").warn(
+                "{path} holds a password and everybody can read it: chmod 600 {path}", path=path
+            )
 
 
 def _check_runtime(config: Config) -> None:

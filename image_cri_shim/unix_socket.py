@@ -25,6 +25,8 @@ _BACKLOG = 1024
 PATH_LIMIT = 107
 # Seconds after which a socket whose queue is full counts as live; a dead one refuses at once.
 _PROBE_TIMEOUT = 1.0
+# Not blocking: whatever stands there, opening it must not wait.
+_LOCK_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class SocketError(Exception):
@@ -106,6 +108,7 @@ def listen(path: str, like: str | None = None) -> Listener:
     try:
         # The working directory may be another one when the socket is removed.
         path = os.path.join(os.getcwd(), path)
+        _check_directory(path)
         _make_directory(os.path.dirname(path))
         lock = _Lock.acquire(f"{path}.lock")
     except OSError as error:
@@ -128,12 +131,29 @@ def check(path: str) -> None:
     :raises SocketError: it would not.
     """
     try:
+        _check_directory(os.path.join(os.getcwd(), path))
         holder = _Lock.holder(f"{path}.lock")
         if holder is not None:
             raise SocketError(_served(path, holder))
         _check_free(path)
     except OSError as error:
         raise SocketError(f"cannot serve {path}: {_reason(error)}") from error
+
+
+def _check_directory(path: str) -> None:
+    """Make sure that files can be made where a socket is to be, or its directory."""
+    directory = os.path.dirname(path)
+    while not os.path.lexists(directory):
+        directory = os.path.dirname(directory)
+    if not os.path.isdir(directory):
+        raise SocketError(f"cannot serve {path}: {directory} is no directory")
+    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+        read_only = os.statvfs(directory).f_flag & os.ST_RDONLY
+        why = "a read-only file system" if read_only else "permission denied"
+        raise SocketError(
+            f"cannot serve {path}: {directory} may not be written ({why}); "
+            "set `shim` to another path, or start as root"
+        )
 
 
 def _check_free(path: str) -> None:
@@ -198,6 +218,8 @@ def _bind_in(
         # The limit is for what is bound, and the private name is longer than the final one.
         address = f"/proc/self/fd/{directory}/{temporary}"
     with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(os.lstat(temporary, dir_fd=directory).st_mode):
+            raise SocketError(f"cannot serve {path}: {address} is in the way; move it away")
         os.unlink(temporary, dir_fd=directory)
     before = os.umask(0o177)
     try:
@@ -240,6 +262,12 @@ def _reason(error: OSError) -> str:
     return f"{error.strerror or error}{where}"
 
 
+def _check_regular(handle: int, path: str) -> None:
+    """Make sure that a lock file is a file, and nothing whose reading could wait."""
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        raise SocketError(f"cannot use the lock {path}: it is no regular file; move it away")
+
+
 def _read(handle: int) -> str:
     """Return who a lock file says holds it."""
     return os.pread(handle, 32, 0).decode("ascii", "replace").strip()
@@ -259,8 +287,9 @@ class _Lock:
         :raises SocketError: a live program has it.
         """
         while True:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | _LOCK_FLAGS, 0o600)
             try:
+                _check_regular(handle, path)
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 holder = _read(handle)
@@ -280,10 +309,11 @@ class _Lock:
     def holder(path: str) -> str | None:
         """Return the process that holds the lock (empty if it did not say), None if it is free."""
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            handle = os.open(path, os.O_RDONLY | _LOCK_FLAGS)
         except FileNotFoundError:
             return None
         try:
+            _check_regular(handle, path)
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return _read(handle)

@@ -83,6 +83,7 @@ def make_registry(directory: Path) -> Any:
     """Return a registry: a real one where it is installed."""
     why_not = registries.why_not(users=False)
     if why_not is None:
+        print("The registry is Debian's docker-registry.")
         return registries.DockerRegistry(directory)
     print(f"No real registry here ({why_not}): a stand-in in memory plays it.")
     return MemoryRegistry()
@@ -92,6 +93,7 @@ def make_runtime(directory: Path) -> Any:
     """Return a container runtime: a real containerd where one can run."""
     why_not = containerd.why_not()
     if why_not is None:
+        print("The container runtime is Debian's containerd.")
         return containerd.Containerd(directory)
     print(f"No real containerd here ({why_not}): a stand-in in memory plays it.")
     return StandinRuntime(directory)

@@ -49,13 +49,18 @@ apt_install() {
         printf '#!/bin/sh\nexit 101\n' >"$policy"
         chmod 755 "$policy"
         made=1
+        # Left behind, it would keep services from starting for ever.
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
     fi
     local status=0
     {
         apt-get update &&
             DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
     } >"$log" 2>&1 </dev/null || status=$?
-    [ -z "$made" ] || rm -f "$policy"
+    if [ -n "$made" ]; then
+        rm -f "$policy"
+        trap - EXIT
+    fi
     [ "$status" -eq 0 ] || tail -n 20 "$log" >&2
     rm -f "$log"
     return "$status"

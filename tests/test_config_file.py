@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from image_cri_shim.config import Config, load, parse
 from image_cri_shim.errors import ConfigError
+
+ROOT = Path(__file__).parent.parent
 
 
 def refusal(path: str | os.PathLike[str]) -> str:
@@ -40,6 +46,72 @@ def test_a_missing_file_is_named_with_what_to_do(tmp_path: Path) -> None:
 
 def test_a_directory_is_named_with_what_to_do(tmp_path: Path) -> None:
     assert refusal(tmp_path) == f"{tmp_path}: this is a directory: name the file in it"
+
+
+NOT_REGULAR = "this is no regular file: name one that is"
+LOAD = """
+import sys
+from image_cri_shim.config import load
+from image_cri_shim.errors import ConfigError
+
+try:
+    print(load(sys.argv[1]))
+except ConfigError as error:
+    print(error)
+"""
+
+
+def printed_by_loading(path: str) -> str:
+    """Load in a child, which is ended if it waits for something."""
+    ended = subprocess.run(
+        [sys.executable, "-c", LOAD, path],
+        cwd=ROOT,
+        input="debug: true\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.stderr == ""
+    return ended.stdout.removesuffix("\n")
+
+
+def test_a_fifo_is_refused_without_waiting_for_its_writer(tmp_path: Path) -> None:
+    path = tmp_path / "shim.yaml"
+    os.mkfifo(path)
+    assert printed_by_loading(str(path)) == f"{path}: {NOT_REGULAR}"
+
+
+def test_standard_input_is_no_file_to_load_again() -> None:
+    assert printed_by_loading("/dev/stdin") == f"/dev/stdin: {NOT_REGULAR}"
+
+
+def test_a_socket_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "shim.yaml"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        assert refusal(path) == f"{path}: {NOT_REGULAR}"
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "/dev/zero"])
+def test_a_device_is_refused(path: str) -> None:
+    assert refusal(path) == f"{path}: {NOT_REGULAR}"
+
+
+def test_a_link_to_a_file_is_that_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("debug: true\n")
+    (tmp_path / "shim.yaml").symlink_to("file")
+    assert load(tmp_path / "shim.yaml") == Config(debug=True)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, Path.touch])
+def test_no_descriptor_stays_open_whatever_is_loaded(tmp_path: Path, make: object) -> None:
+    path = tmp_path / "shim.yaml"
+    make(path)  # type: ignore[operator]
+    before = os.listdir("/proc/self/fd")
+    for _ in range(3):
+        with contextlib.suppress(ConfigError):
+            load(path)
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_a_file_below_a_file_is_named_with_the_systems_reason(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_another_reactor_is_refused_with_what_to_do() -> None:
     ended = twistd(before=("--reactor=epoll",))
     assert ended.returncode == 1
     assert ended.stderr == (
-        "image-cri-shim: image-cri-shim needs the asyncio reactor, but EPollReactor is installed; "
+        "image-cri-shim needs the asyncio reactor, but EPollReactor is installed; "
         "leave out --reactor, or use --reactor=asyncio\n"
     )
 

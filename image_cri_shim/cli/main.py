@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -12,6 +14,8 @@ from image_cri_shim.cli import pull
 DESCRIPTION = """\
 Without a command, serves the CRI in the foreground, as `twistd -n image-cri-shim` does.
 """
+
+_DAEMON_OPTIONS = ("config", "shim", "cri")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,8 +33,14 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="the configuration file [default: /etc/image-cri-shim.yaml]",
     )
-    top.add_argument("--shim", metavar="SOCKET", help="the socket to serve")
-    top.add_argument("--cri", metavar="SOCKET", help="the container runtime's socket")
+    top.add_argument(
+        "--shim", metavar="SOCKET", help="the socket to serve, in place of the configuration's"
+    )
+    top.add_argument(
+        "--cri",
+        metavar="SOCKET",
+        help="the container runtime's socket, in place of the configuration's",
+    )
     top.add_argument("--debug", action="store_true", help="log for debugging")
     top.add_argument("-v", "--version", action="version", version=f"image-cri-shim {__version__}")
     commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND")
@@ -43,17 +53,46 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     :raises SystemExit: always, with the program's status.
     """
-    options = parser().parse_args(arguments)
+    top = parser()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    unknown = _unknown_option(top, arguments)
+    if unknown is not None:
+        # argparse would take what follows it for a command, and complain about that.
+        top.error(unknown)
+    options = top.parse_args(arguments)
     if options.command is None:
         serve(options)
-    else:
-        sys.exit(options.run(options))
+        return
+    for name in (*_DAEMON_OPTIONS, "debug"):
+        if getattr(options, name):
+            # Ignored, it would be taken for obeyed: another socket would be asked.
+            top.error(f"--{name} is an option of the daemon; `{options.command}` does not take it")
+    try:
+        status = options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has enough of it; Python must not try again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status)
+
+
+def _unknown_option(top: argparse.ArgumentParser, arguments: Sequence[str]) -> str | None:
+    """Return what is wrong with the first option if there is no such option."""
+    known = [option for action in top._actions for option in action.option_strings]  # noqa: SLF001
+    if not arguments or not arguments[0].startswith("-") or arguments[0] == "--":
+        return None
+    name = arguments[0].partition("=")[0]
+    if name.startswith("--") and not any(option.startswith(name) for option in known):
+        nearest = difflib.get_close_matches(name, known, n=1)
+        return f"unrecognized option {name}" + (f" (did you mean {nearest[0]}?)" if nearest else "")
+    return None
 
 
 def serve(options: argparse.Namespace) -> None:
     """Serve in the foreground: hand over to twistd, without a pid file in the directory."""
     daemon = ["image-cri-shim"]
-    for name in ("config", "shim", "cri"):
+    for name in _DAEMON_OPTIONS:
         value = getattr(options, name)
         if value is not None:
             daemon += [f"--{name}", value]

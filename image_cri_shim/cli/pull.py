@@ -14,10 +14,12 @@ from grpclib.client import Channel, UnaryUnaryMethod
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
+from image_cri_shim.config import format_duration, parse_duration
 from image_cri_shim.cri._generated import cri_pb2
 
 DEFAULT_SOCKET = "/var/run/image-cri-shim.sock"
-FOUND, FAILED, UNREACHABLE = 0, 1, 2
+# 2 is argparse's, for a wrong command line.
+FOUND, FAILED, UNREACHABLE = 0, 1, 3
 
 
 def add_parser(commands: Any) -> None:
@@ -27,7 +29,8 @@ def add_parser(commands: Any) -> None:
         help="pull an image through the shim, as a kubelet would",
         description=(
             "Pulls an image over the CRI and shows what the runtime then has. "
-            "Exit status: 0 pulled, 1 refused, 2 nobody answers on the socket."
+            "Exit status: 0 pulled, 1 not pulled, 2 wrong command line, "
+            "3 nobody answers on the socket."
         ),
     )
     command.add_argument("image", metavar="IMAGE", help="an image reference, such as nginx:1.25")
@@ -35,18 +38,37 @@ def add_parser(commands: Any) -> None:
         "--socket",
         default=DEFAULT_SOCKET,
         metavar="SOCKET",
-        help=f"whom to ask [default: {DEFAULT_SOCKET}]",
+        help=f"the shim's socket [default: {DEFAULT_SOCKET}]",
     )
-    command.add_argument("--timeout", type=float, metavar="SECONDS", help="give up after this time")
+    command.add_argument(
+        "--timeout",
+        type=_duration,
+        metavar="TIME",
+        help="give up after this time, such as 90s or 5m",
+    )
     command.add_argument(
         "--user",
         metavar="USER",
         help="credentials for the image's origin; the password is read from standard input",
     )
     command.add_argument(
-        "--cri-version", choices=("v1", "v1alpha2"), default="v1", help="the CRI version to speak"
+        "--cri-version",
+        choices=("v1", "v1alpha2"),
+        default="v1",
+        help="the CRI version to speak [default: v1]",
     )
     command.set_defaults(run=run)
+
+
+def _duration(text: str) -> float:
+    """Read seconds, or a duration with units."""
+    try:
+        seconds = float(text) if text.replace(".", "", 1).isdecimal() else parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected a time such as 90s or 5m, {error}") from error
+    if seconds <= 0:
+        raise argparse.ArgumentTypeError("expected a time of more than 0")
+    return seconds
 
 
 def run(options: argparse.Namespace) -> int:
@@ -81,7 +103,7 @@ async def _pull(options: argparse.Namespace, password: str | None) -> int:
         return FAILED
     except TimeoutError:
         print(
-            f"image-cri-shim: {options.image}: gave up after {options.timeout:g} s",
+            f"image-cri-shim: {options.image}: gave up after {format_duration(options.timeout)}",
             file=sys.stderr,
         )
         return FAILED

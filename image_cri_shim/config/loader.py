@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import os
+import stat
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -22,7 +24,13 @@ from image_cri_shim.errors import ConfigError, Problem
 # The keys that together make one value, the offline registry.
 _OFFLINE = ("address", "auth", "offlinePriority")
 _DEFAULTS = Config()
+_NOT_REGULAR = "this is no regular file: name one that is"
 _TOO_BIG = f"it is larger than {SIZE_LIMIT // 1024} KiB: this cannot be the configuration"
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting: a FIFO has no writer yet, and the daemon has other things to do."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def load(path: str | os.PathLike[str]) -> Config:
@@ -34,8 +42,11 @@ def load(path: str | os.PathLike[str]) -> Config:
     message = ""
     data = b""
     try:
-        with open(name, "rb") as file:  # noqa: PTH123 - a Path would refuse a NUL differently
-            data = file.read(SIZE_LIMIT + 1)
+        with open(name, "rb", opener=_open_at_once) as file:
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                data = file.read(SIZE_LIMIT + 1)
+            else:
+                message = _NOT_REGULAR
     except FileNotFoundError:
         message = "there is no such file: write it, or name another one with --config"
     except PermissionError:
@@ -43,7 +54,9 @@ def load(path: str | os.PathLike[str]) -> Config:
     except IsADirectoryError:
         message = "this is a directory: name the file in it"
     except OSError as error:
-        message = f"it cannot be read: {error.strerror or type(error).__name__}"
+        # ENXIO: what opening a socket's file ends in.
+        why = f"it cannot be read: {error.strerror or type(error).__name__}"
+        message = _NOT_REGULAR if error.errno == errno.ENXIO else why
     except ValueError:
         message = "this cannot be the name of a file"
     if message:

@@ -40,6 +40,9 @@ class LocalNames:
     def in_order(self, image: str, names: tuple[str, ...]) -> tuple[str, ...]:
         """Return ``names`` with the one that was held last in front."""
         last = self._names.get(image)
+        if last == image and may_be_short_id(image):
+            # As written it may be an ID by now, and a name goes before that.
+            return names
         if last is None or last == names[0] or last not in names:
             return names
         return (last, *(name for name in names if name != last))
@@ -61,7 +64,7 @@ class Images:
         if is_image_id(image):
             return await call.unary(call.message)
         found, answer = await self._find(call, policy, request)
-        if found:
+        if found and not (found == image and may_be_short_id(image)):
             self._names.remember(image, found)
         return answer
 
@@ -76,7 +79,9 @@ class Images:
         if len(policy.local_names(image)) > 1:
             question = cri_pb2.ImageStatusRequest()
             question.image.CopyFrom(request.image)
-            found, _ = await self._find(call, policy, question)
+            found, answer = await self._find(call, policy, question)
+            if not found and answer.code not in (Code.OK, Code.NOT_FOUND):
+                return answer
             if found and found != image:
                 request.image.image = found
                 message = frame(request.SerializeToString())
@@ -105,45 +110,44 @@ class Images:
         last = answers[-1]
         return Answer(last.headers, frame(merged.SerializeToString()), last.trailers)
 
-    async def knows_as_id(self, call: Call, image: str) -> bool:
-        """Tell whether the runtime knows ``image`` as the beginning of an image ID."""
+    async def knows_as_id(self, call: Call, policy: Policy, image: str) -> bool:
+        """Tell whether the runtime knows ``image`` as the beginning of an image ID, not a name."""
         if not may_be_short_id(image):
             return False
         question = cri_pb2.ImageStatusRequest()
         question.image.image = image
-        answer = await call.unary(frame(question.SerializeToString()), _STATUS)
-        return _identified(image, answer)
+        found, answer = await self._find(call, policy, question)
+        return found == image and _identified(image, answer)
 
     async def _find(
         self, call: Call, policy: Policy, question: cri_pb2.ImageStatusRequest
     ) -> tuple[str, Answer]:
         """Ask the runtime for the names of an image until one is present.
 
-        :returns: that name and the answer; or an empty name and the answer for the name as it was
-            asked for, or the first answer that is an error.
+        The name as it was written may be the beginning of an image ID; it is the runtime that
+        knows, and it comes last, because a name goes before an ID in runtimes too.
+
+        :returns: that name and the answer; or an empty name and, of the answers, the first that is
+            an error, else the one for the name as it was written.
         """
         image = question.image.image
         raw = call.message if call.method.name == _STATUS.name else None
         as_written: Answer | None = None
-        if may_be_short_id(image):
-            # IDs are not names: what the runtime knows as an ID is that, whatever else it may be.
-            as_written = await self._status(call, question, image, raw)
-            if _identified(image, as_written):
-                return image, as_written
+        failed: Answer | None = None
         for name in self._names.in_order(image, policy.local_names(image)):
-            if name != image:
-                answer = await self._status(call, question, name, None)
-            elif as_written is None:
-                answer = as_written = await self._status(call, question, name, raw)
-            else:
-                answer = as_written
+            answer = await self._status(call, question, name, raw if name == image else None)
             if answer.code == Code.OK and _present(answer):
+                if failed is not None and may_be_short_id(image) and _identified(image, answer):
+                    # Whether there is such a name is not known, so this may be another image.
+                    return "", failed
                 return name, answer
-            if answer.code not in (Code.OK, Code.NOT_FOUND):
-                return "", answer
+            if name == image:
+                as_written = answer
+            if failed is None and answer.code not in (Code.OK, Code.NOT_FOUND):
+                failed = answer
         if as_written is None:
             raise AssertionError("the name as written is always asked for")
-        return "", as_written
+        return "", failed or as_written
 
     async def _status(
         self, call: Call, question: cri_pb2.ImageStatusRequest, name: str, raw: bytes | None

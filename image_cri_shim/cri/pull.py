@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol
 
 import attrs
 
+from image_cri_shim.credentials import Credentials
 from image_cri_shim.cri._generated import cri_pb2
 from image_cri_shim.cri.call import Call
 from image_cri_shim.cri.local import Images, LocalNames
@@ -16,6 +17,7 @@ from image_cri_shim.cri.status import Answer, Code, frame
 from image_cri_shim.cri.upstream import RuntimeUnavailable, Upstream
 from image_cri_shim.decision import Attempt, Candidate, Decision, Pull
 from image_cri_shim.policy import Policy
+from image_cri_shim.redaction import Redactor
 from image_cri_shim.reference import InvalidReferenceError, is_image_id
 
 _log = logging.getLogger(__name__)
@@ -33,12 +35,14 @@ class Routing:
     :ivar resolve: asks the registries about the candidates of a reference (its text).
     :ivar timeout: seconds that a call may take whose client set no deadline.
     :ivar upstream: the runtime.
+    :ivar redactor: keeps the configured secrets out of what is said of failed attempts.
     """
 
     policy: Policy
     resolve: Callable[[str], Awaitable[Decision]]
     timeout: float
     upstream: Upstream
+    redactor: Redactor = attrs.field(factory=Redactor)
 
 
 class Observer(Protocol):
@@ -72,21 +76,19 @@ class Puller:
         """
         request = cri_pb2.PullImageRequest.FromString(call.payload)
         image = request.image.image
-        if is_image_id(image) or await self._images.knows_as_id(call, image):
-            return await call.unary(call.message)
-        try:
-            routing.policy.candidates(image)
-        except InvalidReferenceError:
-            # The runtime says in its own words what is wrong with it.
-            return await call.unary(call.message)
         started = _now()
+        redactor = routing.redactor.extended(_secrets(request))
         attempts: list[Attempt] = []
         error = ""
         try:
-            decision = await routing.resolve(image)
-            self._observer.decided(image, decision)
-            answer = await self._try_all(call, request, decision, attempts)
-            error = "" if answer.code == Code.OK else _error(answer)
+            if await self._is_for_the_runtime(call, image, routing.policy):
+                answer = await call.unary(call.message)
+                error = "" if answer.code == Code.OK else _error(answer, redactor)
+            else:
+                decision = await routing.resolve(image)
+                self._observer.decided(image, decision)
+                answer = await self._try_all(call, request, decision, attempts, redactor)
+                error = attempts[-1].error
         except asyncio.CancelledError:
             out_of_time = call.deadline is not None and _now() >= call.deadline
             error = "deadline exceeded" if out_of_time else "cancelled"
@@ -98,12 +100,24 @@ class Puller:
             self._observer.pulled(Pull(image, tuple(attempts), error, _now() - started))
         return answer
 
+    async def _is_for_the_runtime(self, call: Call, image: str, policy: Policy) -> bool:
+        """Tell whether an image is no reference: an ID, or what the runtime itself must refuse."""
+        if is_image_id(image) or await self._images.knows_as_id(call, policy, image):
+            return True
+        try:
+            policy.candidates(image)
+        except InvalidReferenceError:
+            # The runtime says in its own words what is wrong with it.
+            return True
+        return False
+
     async def _try_all(
         self,
         call: Call,
         request: cri_pb2.PullImageRequest,
         decision: Decision,
         attempts: list[Attempt],
+        redactor: Redactor,
     ) -> Answer:
         image = request.image.image
         answer: Answer | None = None
@@ -118,7 +132,7 @@ class Puller:
                 attempts.append(Attempt(candidate, "", _now() - started))
                 self._names.remember(image, candidate.name)
                 return answer
-            attempts.append(Attempt(candidate, _error(answer), _now() - started))
+            attempts.append(Attempt(candidate, _error(answer, redactor), _now() - started))
             if _is_final(answer):
                 break
         if answer is None:
@@ -156,12 +170,19 @@ def _is_final(answer: Answer) -> bool:
     return answer.code in _FINAL or any(words in message for words in _FINAL_WORDS)
 
 
-def _error(answer: Answer) -> str:
+def _secrets(request: cri_pb2.PullImageRequest) -> Iterator[str]:
+    """Return what a runtime may echo of the client's credentials."""
+    auth = request.auth
+    yield from Credentials(auth.username, auth.password).spellings() if auth.password else ()
+    yield from (auth.auth, auth.auth.rstrip("="), auth.identity_token, auth.registry_token)
+
+
+def _error(answer: Answer, redactor: Redactor) -> str:
     try:
         name = Code(answer.code).name
     except ValueError:
         name = f"code {answer.code}"
-    return f"{name}: {answer.message}"
+    return f"{name}: {redactor.clean(answer.message)}"
 
 
 def _with_history(answer: Answer, attempts: list[Attempt]) -> Answer:

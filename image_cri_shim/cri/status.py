@@ -18,6 +18,7 @@ CONTENT_TYPE = b"application/grpc"
 _PLAIN = "".join(chr(c) for c in range(0x20, 0x7F) if chr(c) != "%")
 
 _TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
+_NUMBER = re.compile(rb"[0-9]{1,9}")
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 # The most digits that a grpc-timeout may have say the most that one unit can carry.
 _TIMEOUT_LIMIT = 99_999_999
@@ -32,10 +33,12 @@ class Code(enum.IntEnum):
     INVALID_ARGUMENT = 3
     DEADLINE_EXCEEDED = 4
     NOT_FOUND = 5
+    PERMISSION_DENIED = 7
     RESOURCE_EXHAUSTED = 8
     UNIMPLEMENTED = 12
     INTERNAL = 13
     UNAVAILABLE = 14
+    UNAUTHENTICATED = 16
 
 
 class RpcError(Exception):
@@ -72,7 +75,7 @@ class Answer:
     def code(self) -> int:
         """The status code; 2 (UNKNOWN) if the upstream did not say one that is a number."""
         value = header(self.trailers or self.headers, b"grpc-status")
-        return int(value) if value is not None and value.isdigit() else Code.UNKNOWN
+        return int(value) if value is not None and _NUMBER.fullmatch(value) else Code.UNKNOWN
 
     @property
     def message(self) -> str:

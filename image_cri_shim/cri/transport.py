@@ -37,6 +37,7 @@ _CONFIG = grpclib.config.Configuration(
     http2_connection_window_size=2**31 - 1, http2_stream_window_size=1024 * 1024
 )
 _BACKLOG = 1024
+_ACCEPTED_AT_ONCE = 64
 # How many ended calls h2 remembers for each connection, to tell late frames from wrong ones. Its
 # own limit of 65,536 would be megabytes.
 _ENDED_CALLS = 4096
@@ -249,7 +250,10 @@ class RawServer(grpclib.server.Server):
 
     async def serve_on(self, listener: socket.socket) -> None:
         """Serve on a socket that listens already."""
-        await self.start(sock=listener, backlog=_BACKLOG)
+        # asyncio takes the backlog for how many to accept in a turn, too, and tries as often when
+        # there are no descriptors left.
+        await self.start(sock=listener, backlog=_ACCEPTED_AT_ONCE)
+        listener.listen(_BACKLOG)
 
     def drain(self) -> None:
         """Stop listening and close connections as soon as no call runs on them."""

@@ -28,6 +28,16 @@ _log = logging.getLogger(__name__)
 
 # HTTP/2 error codes that say something about the call (gRPC over HTTP/2, "Errors").
 _RESETS = {7: Code.UNAVAILABLE, 8: Code.CANCELLED, 11: Code.RESOURCE_EXHAUSTED}
+_HTTP_CODES = {
+    b"400": Code.INTERNAL,
+    b"401": Code.UNAUTHENTICATED,
+    b"403": Code.PERMISSION_DENIED,
+    b"404": Code.UNIMPLEMENTED,
+    b"429": Code.UNAVAILABLE,
+    b"502": Code.UNAVAILABLE,
+    b"503": Code.UNAVAILABLE,
+    b"504": Code.UNAVAILABLE,
+}
 # Headers that belong to one connection or are made anew for the next one.
 _HOP = frozenset({b"te", b"connection", b"grpc-timeout", b"transfer-encoding", b"host"})
 _EMPTY = frame(b"")
@@ -113,7 +123,10 @@ class Upstream:
         while True:
             channel = self._channel
             if channel is None or not channel.connected:
-                path = self._locate()
+                try:
+                    path = self._locate()
+                except OSError as error:
+                    raise RuntimeUnavailable(_why_unreachable(error.filename, error)) from error
                 if not path:
                     raise RuntimeUnavailable(
                         "image-cri-shim: no container runtime's socket was found; "
@@ -181,6 +194,9 @@ class Upstream:
             first = await stream.read_headers()
             if header(first, b"grpc-status") is not None:
                 return Answer(first)
+            status = header(first, b":status")
+            if status != b"200":
+                raise _not_grpc(self._path, status)
             body = await stream.read_frame()
             return Answer(first, body, await stream.read_trailers())
         except (StreamLost, MessageTooLarge, BadFrame) as error:
@@ -204,6 +220,15 @@ class Upstream:
             else (Code.INTERNAL)
         )
         return RpcError(code, f"image-cri-shim: the runtime at {self._path} broke off: {error}")
+
+
+def _not_grpc(path: str, status: bytes | None) -> RpcError:
+    """Return the status for an answer that is HTTP but not gRPC (gRPC's HTTP status mapping)."""
+    code = _HTTP_CODES.get(status or b"", Code.UNKNOWN)
+    shown = (status or b"none").decode("ascii", "replace")[:3]
+    return RpcError(
+        code, f"image-cri-shim: the runtime at {path} answered with HTTP status {shown}"
+    )
 
 
 def _why_unreachable(path: str, error: OSError) -> str:

@@ -13,7 +13,7 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, HTTPConnectionPool
+from twisted.web.client import URI, Agent, HTTPConnectionPool, _HTTP11ClientFactory
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory
 from zope.interface import implementer  # type: ignore[import-untyped]
@@ -119,9 +119,16 @@ def make_agent(reactor: Clock, budgets: Budgets, trust: Trust) -> PoolingAgent:
     pool.cachedConnectionTimeout = _KEPT_FOR  # type: ignore[assignment]
     # A kept connection that the registry closed in the same moment is replaced by a new one.
     pool.retryAutomatically = True
+    pool._factory = _QuietFactory  # noqa: SLF001 - the only way; without it there is just more log
     endpoints = _Endpoints(reactor, budgets.connect, trust)
     agent = Agent.usingEndpointFactory(reactor, endpoints, pool)
     return PoolingAgent(agent, pool, reactor, trust)
+
+
+class _QuietFactory(_HTTP11ClientFactory):
+    """Does not log every connection."""
+
+    noisy = False
 
 
 @implementer(IAgentEndpointFactory)

@@ -39,16 +39,16 @@ class GuardedClient:
         :returns: a Deferred that fails only if it is cancelled.
         """
         match self._health.admit(candidate.reference.domain.lower()):
-            case Skip(detail, timed_out):
-                skipped = LookUp(
-                    candidate, Outcome.UNKNOWN, detail, timed_out=timed_out, asked=False
-                )
-                return succeed(skipped)
+            case Skip() as skip:
+                return succeed(_skipped(candidate, skip))
             case Leave() as leave:
-                asking = self._client.ask(candidate)
-                return asking.addCallbacks(
+                asking = self._client.ask(candidate).addCallbacks(
                     self._answered, self._given_up, callbackArgs=(leave,), errbackArgs=(leave,)
                 )
+        if leave.meanwhile is None or not leave.meanwhile.timed_out:
+            return asking
+        # It may be silent still: whether it is back is found out beside the pull, not by it.
+        return succeed(_skipped(candidate, leave.meanwhile))
 
     def close(self) -> Deferred[None]:
         """Close the client."""
@@ -61,3 +61,7 @@ class GuardedClient:
     def _given_up(self, failure: Failure, leave: Leave) -> Failure:
         self._health.withdraw(leave)
         return failure
+
+
+def _skipped(candidate: Candidate, skip: Skip) -> LookUp:
+    return LookUp(candidate, Outcome.UNKNOWN, skip.detail, timed_out=skip.timed_out, asked=False)

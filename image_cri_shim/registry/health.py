@@ -36,17 +36,6 @@ class BackOff:
 
 
 @attrs.frozen
-class Leave:
-    """The permission to ask a registry; it is handed in again with what came of it.
-
-    :ivar failures: how many had failed one after the other when it was given.
-    """
-
-    domain: str
-    failures: int
-
-
-@attrs.frozen
 class Skip:
     """A registry is not to be asked now.
 
@@ -56,6 +45,20 @@ class Skip:
 
     detail: str
     timed_out: bool
+
+
+@attrs.frozen
+class Leave:
+    """The permission to ask a registry; it is handed in again with what came of it.
+
+    :ivar failures: how many had failed one after the other when it was given.
+    :ivar meanwhile: for a registry that failed before, what those are told who do not wait for
+        this trial.
+    """
+
+    domain: str
+    failures: int
+    meanwhile: Skip | None = None
 
 
 @attrs.define(eq=False)
@@ -93,14 +96,13 @@ class Health:
         if failing is None:
             return Leave(domain, 0)
         wait = failing.until - self._clock.seconds()
-        if wait > 0:
-            when = f"next try in {math.ceil(wait)}s"
-        elif failing.trying:
-            when = "being tried again right now"
-        else:
-            failing.trying = True
-            return Leave(domain, failing.failures)
-        return Skip(f"not asked: {failing.detail}, {when}", failing.timed_out)
+        trial = wait <= 0 and not failing.trying
+        when = f"next try in {math.ceil(wait)}s" if wait > 0 else "being tried again right now"
+        skip = Skip(f"not asked: {failing.detail}, {when}", failing.timed_out)
+        if not trial:
+            return skip
+        failing.trying = True
+        return Leave(domain, failing.failures, skip)
 
     def record(self, leave: Leave, answer: Answer) -> None:
         """Take note of what came of asking: one answer makes a registry healthy again."""

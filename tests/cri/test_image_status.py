@@ -9,7 +9,7 @@ import pytest
 
 from image_cri_shim.cri._generated import cri_pb2
 from image_cri_shim.decision import Decision, Registry
-from tests.cri.scripted import ScriptedUpstream, UpstreamCall, frame, refuse, reply
+from tests.cri.scripted import Script, ScriptedUpstream, UpstreamCall, frame, refuse, reply
 from tests.cri.shim import IMAGES, Shim
 from tests.support.cri_client import CRI
 
@@ -17,7 +17,11 @@ OFFLINE = Registry("sealos.hub:5000", plain_http=True, offline=True, priority=10
 HARBOR = Registry("harbor.corp")
 HUB_NGINX = "sealos.hub:5000/library/nginx:1.25"
 HARBOR_NGINX = "harbor.corp/library/nginx:1.25"
+# A name that may be the beginning of an image ID, too.
+HUB_DD8 = "sealos.hub:5000/library/dd8:latest"
 ID = "sha256:" + "ab" * 32
+OTHER_ID = "sha256:" + "cd" * 32
+DD8_ID = "sha256:dd8" + "0" * 61
 
 
 class Node:
@@ -128,7 +132,7 @@ def test_the_names_are_asked_in_order_and_as_written_last(client: CRI, node: Nod
 
 
 def test_the_first_name_that_is_present_is_the_answer(client: CRI, node: Node) -> None:
-    node.held = {HARBOR_NGINX: ID, "nginx:1.25": "sha256:" + "cd" * 32}
+    node.held = {HARBOR_NGINX: ID, "nginx:1.25": OTHER_ID}
     found = client.image_status("nginx:1.25")
     assert found is not None
     assert found.id == ID
@@ -170,30 +174,43 @@ def test_an_id_goes_as_it_is(client: CRI, node: Node, image: str, method: str) -
     assert node.asked(method) == [image]
 
 
-def test_a_short_id_goes_as_it_is(client: CRI, node: Node) -> None:
+def test_a_short_id_is_one_when_no_such_name_is_present(client: CRI, node: Node) -> None:
     node.held = {HUB_NGINX: ID}
     found = client.image_status("abab")
     assert found is not None
     assert found.id == ID
-    assert node.asked() == ["abab"]
+    assert node.asked() == [
+        "sealos.hub:5000/library/abab:latest",
+        "harbor.corp/library/abab:latest",
+        "abab",
+    ]
 
 
-def test_a_name_that_looks_like_a_short_id_but_is_none_is_a_name(client: CRI, node: Node) -> None:
-    node.held = {"sealos.hub:5000/library/cafe:latest": ID}
-    found = client.image_status("cafe")
+def test_a_name_goes_before_the_id_that_begins_like_it(client: CRI, node: Node) -> None:
+    node.held = {HUB_NGINX: DD8_ID, HUB_DD8: ID}
+    found = client.image_status("dd8")
     assert found is not None
     assert found.id == ID
-    assert node.asked() == ["cafe", "sealos.hub:5000/library/cafe:latest"]
+    assert node.asked() == [HUB_DD8]
+
+
+def test_a_short_id_is_not_remembered_as_a_name(client: CRI, node: Node) -> None:
+    node.held = {HUB_NGINX: DD8_ID}
+    assert client.image_status("dd8") is not None
+    node.held[HUB_DD8] = ID
+    found = client.image_status("dd8")
+    assert found is not None
+    assert found.id == ID
 
 
 def test_an_absent_name_that_looks_like_a_short_id_is_asked_for_once(
     client: CRI, node: Node
 ) -> None:
     assert client.image_status("cafe") is None
-    assert sorted(node.asked()) == [
-        "cafe",
-        "harbor.corp/library/cafe:latest",
+    assert node.asked() == [
         "sealos.hub:5000/library/cafe:latest",
+        "harbor.corp/library/cafe:latest",
+        "cafe",
     ]
 
 
@@ -224,14 +241,44 @@ def test_not_found_for_one_name_is_no_answer_for_the_others(
     assert caught.value.details() == "no such image"
 
 
-def test_an_error_of_the_runtime_ends_the_questions(
-    client: CRI, upstream: ScriptedUpstream
+def failing(node: Node, errors: dict[str, Script]) -> None:
+    """Let the runtime answer with an error for some names."""
+    status = node.upstream.scripts["ImageStatus"]
+
+    async def script(call: UpstreamCall) -> None:
+        await call.request()
+        await errors.get(_image(call), status)(call)
+
+    node.upstream.scripts["ImageStatus"] = script
+
+
+def test_an_error_about_one_name_does_not_hide_the_image_under_another(
+    client: CRI, node: Node
 ) -> None:
-    upstream.scripts["ImageStatus"] = refuse(13, b"broken store", (b"x-why", b"disk"))
-    answer = client.raw(f"{IMAGES}ImageStatus", b"\x0a\x07\x0a\x05nginx")
+    node.held = {"nginx:1.25": ID}
+    failing(node, {HUB_NGINX: refuse(2, b"bad reference")})
+    found = client.image_status("nginx:1.25")
+    assert found is not None
+    assert found.id == ID
+    assert node.asked() == [HUB_NGINX, HARBOR_NGINX, "nginx:1.25"]
+
+
+def test_an_error_about_one_name_does_not_keep_the_image_from_being_removed(
+    client: CRI, node: Node
+) -> None:
+    node.held = {HARBOR_NGINX: ID}
+    failing(node, {HUB_NGINX: refuse(2, b"bad reference")})
+    client.remove_image("nginx:1.25")
+    assert node.held == {}
+
+
+def test_the_first_error_is_the_answer_when_nothing_is_found(client: CRI, node: Node) -> None:
+    broken = refuse(13, b"broken store", (b"x-why", b"disk"))
+    failing(node, {HUB_NGINX: refuse(5), HARBOR_NGINX: broken, "nginx:1.25": refuse(2, b"other")})
+    answer = client.raw(f"{IMAGES}ImageStatus", b"\x0a\x0c\x0a\x0anginx:1.25")
     assert (answer.code, answer.details) == (grpc.StatusCode.INTERNAL, "broken store")
     assert ("x-why", "disk") in answer.trailing_metadata
-    assert len(upstream.calls) == 1
+    assert node.asked() == [HUB_NGINX, HARBOR_NGINX, "nginx:1.25"]
 
 
 def test_removing_removes_the_name_that_is_present(client: CRI, node: Node) -> None:
@@ -248,10 +295,19 @@ def test_removing_what_is_absent_is_no_error(client: CRI, node: Node) -> None:
 
 
 def test_removing_by_short_id_removes_that_image(client: CRI, node: Node) -> None:
-    node.held = {HUB_NGINX: ID, "sealos.hub:5000/library/abab:latest": "sha256:" + "cd" * 32}
+    node.held = {HUB_NGINX: ID, HUB_DD8: OTHER_ID}
     client.remove_image("abab")
     assert node.asked("RemoveImage") == ["abab"]
-    assert list(node.held) == ["sealos.hub:5000/library/abab:latest"]
+    assert list(node.held) == [HUB_DD8]
+
+
+def test_removing_a_name_leaves_the_image_alone_whose_id_begins_like_it(
+    client: CRI, node: Node
+) -> None:
+    node.held = {HUB_NGINX: DD8_ID, HUB_DD8: ID}
+    client.remove_image("dd8")
+    assert node.asked("RemoveImage") == [HUB_DD8]
+    assert list(node.held) == [HUB_NGINX]
 
 
 def test_unknown_fields_of_a_removal_reach_the_runtime(client: CRI, node: Node) -> None:
@@ -265,15 +321,14 @@ def test_unknown_fields_of_a_removal_reach_the_runtime(client: CRI, node: Node) 
 
 
 def test_a_list_without_a_filter_is_one_question(client: CRI, node: Node) -> None:
-    node.held = {HUB_NGINX: ID, "other:1": "sha256:" + "cd" * 32}
-    assert [image.id for image in client.list_images()] == [ID, "sha256:" + "cd" * 32]
+    node.held = {HUB_NGINX: ID, "other:1": OTHER_ID}
+    assert [image.id for image in client.list_images()] == [ID, OTHER_ID]
     assert len(node.upstream.calls) == 1
 
 
 def test_a_list_with_a_filter_merges_the_names_without_doubles(client: CRI, node: Node) -> None:
-    other = "sha256:" + "cd" * 32
-    node.held = {HUB_NGINX: ID, HARBOR_NGINX: ID, "nginx:1.25": other, "redis:7": "x"}
-    assert [image.id for image in client.list_images("nginx:1.25")] == [ID, other]
+    node.held = {HUB_NGINX: ID, HARBOR_NGINX: ID, "nginx:1.25": OTHER_ID, "redis:7": "x"}
+    assert [image.id for image in client.list_images("nginx:1.25")] == [ID, OTHER_ID]
     assert node.asked("ListImages") == [HUB_NGINX, HARBOR_NGINX, "nginx:1.25"]
 
 

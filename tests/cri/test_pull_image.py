@@ -10,7 +10,7 @@ import pytest
 from image_cri_shim.credentials import Credentials
 from image_cri_shim.cri._generated import cri_pb2
 from image_cri_shim.decision import Decision, Registry
-from tests.cri.scripted import ScriptedUpstream, UpstreamCall, frame, refuse, reply
+from tests.cri.scripted import FIRST, Script, ScriptedUpstream, UpstreamCall, frame, refuse, reply
 from tests.cri.shim import IMAGES, Shim
 from tests.support.cri_client import CRI
 
@@ -144,6 +144,18 @@ def test_a_failed_pull_goes_on_with_the_next_candidate(
     ]
 
 
+def test_a_status_of_thousands_of_digits_is_a_failed_attempt(
+    shim: Shim, client: CRI, upstream: ScriptedUpstream
+) -> None:
+    async def endless(call: UpstreamCall) -> None:
+        await call.request()
+        call.headers_out([*FIRST, (b"grpc-status", b"5" * 5000)], end=True)
+
+    upstream.scripts["PullImage"] = in_turn(endless, reply(PULLED))
+    client.pull("nginx:1.25")
+    assert [a.error for a in shim.notes.next_pull().attempts] == ["UNKNOWN: ", ""]
+
+
 def test_the_last_error_says_what_was_tried_before(
     shim: Shim, client: CRI, upstream: ScriptedUpstream
 ) -> None:
@@ -158,7 +170,8 @@ def test_the_last_error_says_what_was_tried_before(
         f"{HUB_NGINX}: NOT_FOUND: gone; {HARBOR_NGINX}: code 42: what)"
     )
     assert ("grpc-status-details-bin", b"\x08\x05\x12\x07missing") in answer.trailing_metadata
-    assert shim.notes.next_pull().error == f"UNAVAILABLE: {answer.details}"
+    pull = shim.notes.next_pull()
+    assert pull.error == pull.attempts[-1].error == "UNAVAILABLE: RegistryUnavailable: x"
 
 
 @pytest.mark.parametrize(
@@ -260,18 +273,49 @@ def test_what_is_no_name_goes_to_the_runtime_and_no_registry(
     answer = client.raw(PULL, body)
     assert answer.details == "invalid reference format"
     assert [call.body for call in upstream.calls] == [frame(body)]
-    assert shim.notes.decisions == shim.notes.pulls == []
+    shim.wait_idle()
+    assert shim.notes.decisions == []
+    (pull,) = shim.notes.pulls
+    assert (pull.image, pull.attempts) == (image, ())
+    assert pull.error == "INVALID_ARGUMENT: invalid reference format"
+
+
+def holding(**held: str) -> Script:
+    """Answer ImageStatus as a runtime does that knows these texts and image IDs."""
+
+    async def script(call: UpstreamCall) -> None:
+        await call.request()
+        image = cri_pb2.ImageStatusRequest.FromString(call.message).image.image
+        answer = cri_pb2.ImageStatusResponse()
+        if image in held:
+            answer.image.id = held[image]
+        await reply(answer.SerializeToString())(call)
+
+    return script
 
 
 def test_a_short_id_that_the_runtime_knows_goes_as_it_is(
     shim: Shim, client: CRI, upstream: ScriptedUpstream
 ) -> None:
-    known = cri_pb2.ImageStatusResponse(image=cri_pb2.Image(id="sha256:" + "ab" * 32))
-    upstream.scripts["ImageStatus"] = reply(known.SerializeToString())
+    upstream.scripts["ImageStatus"] = holding(abab="sha256:" + "ab" * 32)
     upstream.scripts["PullImage"] = reply(PULLED)
     client.pull("abab")
     assert [r.image.image for r in requests(upstream)] == ["abab"]
+    shim.wait_idle()
     assert shim.notes.decisions == []
+    (pull,) = shim.notes.pulls
+    assert (pull.image, pull.attempts, pull.error) == ("abab", (), "")
+
+
+def test_a_name_that_the_runtime_holds_goes_before_the_id_that_begins_like_it(
+    client: CRI, upstream: ScriptedUpstream
+) -> None:
+    name = "sealos.hub:5000/library/dd8:latest"
+    held = {name: "sha256:" + "ab" * 32, "dd8": "sha256:dd8" + "0" * 61}
+    upstream.scripts["ImageStatus"] = holding(**held)
+    upstream.scripts["PullImage"] = reply(PULLED)
+    client.pull("dd8")
+    assert [r.image.image for r in requests(upstream)] == [name]
 
 
 def test_a_name_that_looks_like_a_short_id_but_is_none_is_a_name(

@@ -103,6 +103,8 @@ def test_a_message_that_is_no_utf8_can_still_be_read() -> None:
         (HEADERS, [(b"grpc-message", b"no status")], 2),
         (HEADERS, [(b"grpc-status", b"nonsense")], 2),
         (HEADERS, [(b"grpc-status", b"-1")], 2),
+        (HEADERS, [(b"grpc-status", b"5\n")], 2),
+        pytest.param(HEADERS, [(b"grpc-status", b"5" * 5000)], 2, id="5000 digits"),
         (HEADERS, [], 2),
     ],
 )

@@ -144,7 +144,7 @@ def test_any_answer_makes_it_healthy_again(guarded: Guarded, outcome: Outcome) -
 
 
 def test_one_look_up_tries_it_again_and_the_others_go_without(guarded: Guarded) -> None:
-    guarded.fails()
+    guarded.fails(timed_out=False)
     guarded.clock.advance(5)
     trying = guarded.client.look_up(NGINX)
     assert not trying.called
@@ -156,8 +156,22 @@ def test_one_look_up_tries_it_again_and_the_others_go_without(guarded: Guarded) 
     assert guarded.skips(BUSYBOX) is None
 
 
-def test_a_try_that_is_cancelled_leaves_it_to_the_next(guarded: Guarded) -> None:
+def test_nobody_waits_for_the_try_of_a_registry_that_was_silent(guarded: Guarded) -> None:
     guarded.fails()
+    guarded.clock.advance(5)
+    before = len(guarded.inner.asked)
+    found = result_of(guarded.client.look_up(NGINX))
+    assert (found.outcome, found.asked, found.timed_out) == (Outcome.UNKNOWN, False, True)
+    assert len(guarded.inner.asked) == before + 1, "it is tried all the same"
+    assert guarded.skips(BUSYBOX) is not None
+    guarded.inner.say(Outcome.ABSENT)
+    asked = guarded.client.look_up(BUSYBOX)
+    guarded.inner.say(Outcome.PRESENT)
+    assert result_of(asked).outcome is Outcome.PRESENT
+
+
+def test_a_try_that_is_cancelled_leaves_it_to_the_next(guarded: Guarded) -> None:
+    guarded.fails(timed_out=False)
     guarded.clock.advance(5)
     trying = guarded.client.look_up(NGINX)
     trying.addErrback(lambda failure: failure.trap(CancelledError)).cancel()
@@ -192,7 +206,7 @@ def test_a_late_answer_from_before_makes_it_healthy(guarded: Guarded) -> None:
 
 def test_a_late_failure_does_not_end_the_try_that_runs(guarded: Guarded) -> None:
     late = guarded.client.look_up(NGINX)
-    guarded.fails(BUSYBOX)
+    guarded.fails(BUSYBOX, timed_out=False)
     guarded.clock.advance(5)
     trying = guarded.client.look_up(NGINX)
     guarded.inner.say_to(0, Outcome.UNKNOWN, "timed out after 10s")

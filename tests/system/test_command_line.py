@@ -77,8 +77,7 @@ def test_another_reactor_that_was_forced_is_refused(
     )
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
-    assert line.startswith("image-cri-shim: ")
-    assert "needs the asyncio reactor" in line
+    assert "image-cri-shim needs the asyncio reactor" in line
     assert "--reactor" in line
     assert not os.path.lexists(shim.socket)
 
@@ -117,6 +116,18 @@ def test_twistd_lists_it() -> None:
     ended = run_program(TWISTD, "--help")
     (line,) = [line for line in ended.stdout.splitlines() if line.split()[:1] == ["image-cri-shim"]]
     assert "Pull Kubernetes images" in line
+
+
+@pytest.mark.parametrize(
+    "option", [("--shim", "/x.sock"), ("--cri", "/x.sock"), ("-f", "/x.yaml"), ("--debug",)]
+)
+def test_an_option_of_the_daemon_is_not_silently_ignored_by_a_command(
+    option: tuple[str, ...], tmp_path: Path
+) -> None:
+    arguments = (*option, "pull", "--socket", str(tmp_path / "none.sock"), "nginx:1.25")
+    ended = run_program(CONSOLE, *arguments)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "is an option of the daemon; `pull` does not take it" in ended.stderr
 
 
 def test_an_option_that_does_not_exist_is_an_error_that_names_it() -> None:
@@ -238,10 +249,10 @@ def test_the_pull_command_is_1_when_it_gives_up(
     assert (ended.returncode, ended.stdout) == (1, "")
     (line,) = ended.stderr.splitlines()
     assert line.startswith("image-cri-shim: fault.test/hang:1: ")
-    assert "gave up after 0.5 s" in line or "DEADLINE_EXCEEDED" in line
+    assert "gave up after 500ms" in line or "DEADLINE_EXCEEDED" in line
 
 
-def test_the_pull_command_is_2_when_nobody_answers(
+def test_the_pull_command_is_3_when_nobody_answers(
     start_daemon: StartDaemon, standin: StandinRuntime, tmp_path: Path
 ) -> None:
     absent = str(tmp_path / "absent.sock")
@@ -249,7 +260,7 @@ def test_the_pull_command_is_2_when_nobody_answers(
     shim.kill()
     for socket in (absent, shim.socket):
         ended = run_program(CONSOLE, "pull", "--socket", socket, "nginx:1.25")
-        assert (ended.returncode, ended.stdout) == (2, "")
+        assert (ended.returncode, ended.stdout) == (3, "")
         (line,) = ended.stderr.splitlines()
         assert line.startswith(f"image-cri-shim: nobody answers on {socket}: ")
 
@@ -299,3 +310,14 @@ def test_a_method_that_nobody_knows_gets_the_runtimes_own_answer(
     answer = client.raw("/runtime.v1.ImageService/NoSuchMethod")
     assert answer.code == expected.code == grpc.StatusCode.UNIMPLEMENTED
     assert answer.details == expected.details
+
+
+def test_a_password_that_everybody_can_read_is_warned_of(
+    start_daemon: StartDaemon, standin: StandinRuntime
+) -> None:
+    config = "address: http://127.0.0.1:1\nauth: admin:passw0rd"
+    shim = start_daemon(standin.socket, config)
+    shim.file.chmod(0o644)
+    assert f"{shim.file} holds a password and everybody can read it" in shim.reload(config)
+    shim.file.chmod(0o600)
+    assert "everybody can read it" not in shim.reload(config)

@@ -134,6 +134,23 @@ def test_pull_of_what_nobody_has_says_so_in_the_words_of_the_runtime(
     assert "PullImage second.test/lab/nowhere:1: failed after " in shim.text()
 
 
+def test_pull_of_an_image_id_is_the_runtimes_business_alone(
+    crictl: Crictl, client: CRI, offline: DockerRegistry, runtime: Containerd
+) -> None:
+    """IDs are not names: no registry is ever asked for one."""
+    crictl.pull("nginx:1.25")
+    hexadecimal = NGINX.config_digest.removeprefix("sha256:")
+    with CRI(runtime.socket) as direct:
+        for name in (NGINX.config_digest, hexadecimal, hexadecimal[:12]):
+            with pytest.raises(grpc.RpcError) as by_runtime:
+                direct.pull(name)
+            with pytest.raises(grpc.RpcError) as by_shim:
+                client.pull(name)
+            assert by_shim.value.code() == by_runtime.value.code()
+            assert by_shim.value.details() == by_runtime.value.details()
+    assert not [r.path for r in offline.requests() if f"library/{hexadecimal[:12]}" in r.path]
+
+
 def test_images_lists_each_image_once_as_the_runtime_does(
     crictl: Crictl, offline: DockerRegistry, runtime: Containerd
 ) -> None:

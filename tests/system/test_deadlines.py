@@ -63,8 +63,9 @@ def test_timeout_is_the_deadline_of_who_sets_none(
     shim = start_daemon(standin.socket, f"{NO_REGISTRY}\ntimeout: 1s")
     client = connect(shim.socket)
     standin.forget_journal()
+    pull = client.start(client.path("ImageService", "PullImage"), HANG)
     with pytest.raises(grpc.RpcError) as caught:
-        client.pull("fault.test/hang:1", timeout=None)
+        pull.result(timeout=10)
     assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     (entry,) = standin.wait_for("PullImage")
     assert 0 < entry["deadline"] <= 1.01
@@ -87,6 +88,7 @@ def test_a_client_that_gives_up_reaches_the_runtime(
     (entry,) = standin.wait_for("PullImage", "cancelled")
     assert entry["image"] == "fault.test/hang:1"
     shim.wait_for("PullImage fault.test/hang:1: failed after ")
+    assert ": cancelled" in shim.text()
 
 
 def test_a_client_that_dies_reaches_the_runtime(

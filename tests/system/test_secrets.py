@@ -22,7 +22,7 @@ from image_cri_shim.service import configured_registries
 from tests.support.containerd import Containerd
 from tests.support.cri_client import CRI
 from tests.support.daemon import CONSOLE, environment
-from tests.support.faults import Drop, Status, always
+from tests.support.faults import Drop, Redirect, Status, always
 from tests.support.images import build_image, push
 from tests.support.memory_registry import MemoryRegistry
 from tests.support.processes import free_port, wait_until
@@ -192,6 +192,32 @@ def test_no_password_is_written_anywhere(
         assert betrayals(text) == [], place
     # Clients are told of their own at most.
     assert betrayals("\n".join(told), [p for n, p in PASSWORDS.items() if n != "client"]) == []
+
+
+def test_what_others_say_is_cleaned_of_passwords(
+    start_daemon: StartDaemon,
+    connect: Callable[..., CRI],
+    runtime: Containerd,
+    origin: MemoryRegistry,
+    offline: MemoryRegistry,
+) -> None:
+    image = build_image("secrets echo")
+    push(origin.url, "secrets/echo", "1", image)
+    password = PASSWORDS["accepted"]
+    # The runtime's error message has the whole URL to which this registry sends it.
+    shown = {
+        "plain": password.replace("%", "-"),
+        "quoted": urllib.parse.quote(password),
+        "pair": base64.b64encode(f"{USER}:{password}".encode()).decode(),
+    }
+    for kind, text in shown.items():
+        own = shown["plain"] if kind == "plain" else password
+        offline.faults = always(Redirect(f"http://127.0.0.1:{free_port()}/echo/{text}"))
+        config = f"address: {offline.url}\nauth: '{USER}:{own}'\ndebug: true"
+        shim = start_daemon(runtime.socket, config)
+        assert connect(shim.socket).pull("origin.test/secrets/echo:1") == image.config_digest
+        assert "/echo/***" in shim.text()
+        assert betrayals(shim.text(), [own]) == []
 
 
 def test_a_file_with_mistakes_that_stops_the_start_does_not_show_its_secrets(

@@ -85,7 +85,7 @@ def test_a_broken_file_is_refused_with_its_place_and_the_old_configuration_works
     assert "reload: the new configuration runs" in shim.reload(f"address: {offline.url}")
 
 
-def test_a_file_that_is_gone_or_a_directory_is_refused(
+def test_a_file_that_is_gone_or_empty_or_no_file_is_refused(
     start_daemon: StartDaemon, connect: Callable[..., CRI], standin: StandinRuntime
 ) -> None:
     shim = start_daemon(standin.socket, NO_REGISTRY)
@@ -94,6 +94,12 @@ def test_a_file_that_is_gone_or_a_directory_is_refused(
     shim.file.mkdir()
     assert f"reload: {shim.file}: this is a directory" in shim.reload()
     shim.file.rmdir()
+    os.mkfifo(shim.file)
+    assert f"reload: {shim.file}: this is no regular file" in shim.reload()
+    shim.file.unlink()
+    # As a writer leaves it that is not done yet, or whose disk is full.
+    shim.file.touch()
+    assert f"reload: {shim.file}: it says nothing but the defaults now" in shim.reload()
     assert connect(shim.socket).image_status("nginx:1.25") is None
     assert "the new configuration runs" in shim.reload(NO_REGISTRY)
 
@@ -200,9 +206,13 @@ def test_a_new_place_for_the_shims_own_socket_waits_for_the_next_start(
     shim = start_daemon(standin.socket, NO_REGISTRY)
     before, shim.socket = shim.socket, str(shim.directory / "elsewhere.sock")
     log = shim.reload(NO_REGISTRY)
-    assert f"shim: {shim.socket} is served from the next start on; {before} is served" in log
+    notice = f"shim: {before} is served until the restart, and {shim.socket} after it"
+    assert notice in log
+    assert notice in shim.reload(NO_REGISTRY), "as long as it is so"
     assert connect(before).image_status("nginx:1.25") is None
     assert not os.path.lexists(shim.socket)
+    shim.socket = before
+    assert "is served until the restart" not in shim.reload(NO_REGISTRY)
 
 
 def prepared(pid: int, *how: str) -> bool:
@@ -257,7 +267,7 @@ def test_sighup_during_the_end_changes_nothing(
     pull = client.start(client.path("ImageService", "PullImage"), SLOW, timeout=30)
     standin.wait_for("PullImage")
     shim.send(signal.SIGTERM)
-    shim.wait_for("pulls get 30 s to finish")
+    shim.wait_for("get 30 s to finish")
     shim.hang_up()
     shim.send(signal.SIGTERM)
     assert b"slow-1500" in pull.result()
