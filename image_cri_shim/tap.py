@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import stat
 import sys
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from image_cri_shim.reload import hold_hangups
 DEFAULT_CONFIG = "/etc/image-cri-shim.yaml"
 # sysexits.h: "something was found in an unconfigured or misconfigured state".
 EX_CONFIG = 78
+_DESCRIPTORS = 65536
 
 
 class Options(usage.Options):
@@ -71,6 +73,7 @@ def makeService(
         socket is in the way or the runtime is absent; the reason is on standard error.
     """
     connect_standard_logging()
+    _raise_descriptor_limit()
     read = reader(options)
     try:
         config = read()
@@ -126,6 +129,16 @@ def reader(options: Options, default: str = DEFAULT_CONFIG) -> Callable[[], Conf
         )
 
     return read
+
+
+def _raise_descriptor_limit() -> None:
+    """Take as many descriptors as the program may have; the usual soft limit is 1024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _warn_if_exposed(path: str, config: Config) -> None:

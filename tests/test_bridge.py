@@ -109,6 +109,52 @@ reactor.run()
     assert child(script) == "hello True\nbye"
 
 
+# The wall clock, which the child sets; asyncio has another one.
+SET_THE_CLOCK = """
+import asyncio, time
+ahead, wall_clock = 0, time.time
+time.time = lambda: wall_clock() + ahead
+from image_cri_shim.bridge import install_reactor
+install_reactor()
+from twisted.internet import reactor
+
+def set_the_clock(seconds):
+    global ahead
+    before, ahead = reactor.seconds(), ahead + seconds
+    assert 0 <= reactor.seconds() - before < 3600, "the reactor's time jumps"
+
+def say(word):
+    print(word)
+    reactor.stop()
+"""
+
+
+def test_a_clock_that_is_put_back_holds_up_no_time_out() -> None:
+    script = """
+def begin():
+    reactor.callLater(0.05, say, "fired")
+    set_the_clock(-86400)
+    asyncio.get_running_loop().call_later(20, say, "held up")
+
+reactor.callLater(0, begin)
+reactor.run()
+"""
+    assert child(SET_THE_CLOCK + script) == "fired"
+
+
+def test_a_clock_that_is_put_forward_ends_no_time_out_early() -> None:
+    script = """
+def begin():
+    reactor.callLater(3600, say, "early")
+    set_the_clock(86400)
+    reactor.callLater(0, reactor.callLater, 0, say, "in order")
+
+reactor.callLater(0, begin)
+reactor.run()
+"""
+    assert child(SET_THE_CLOCK + script) == "in order"
+
+
 # Results, failures and giving up; a Deferred needs no reactor
 
 

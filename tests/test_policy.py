@@ -136,6 +136,25 @@ def test_every_candidate_is_the_reference_that_runtimes_read_in_its_name(domain:
     assert candidates[0].reference.domain == domain
 
 
+@pytest.mark.parametrize("domain", ["docker.io", "Docker.IO"])
+@pytest.mark.parametrize("priority", [0, 10_000])
+def test_docker_hub_is_never_asked_for_another_registrys_image(domain: str, priority: int) -> None:
+    # docker.io/a/b is another image than quay.io/a/b, and may be anybody's.
+    hub = Registry(domain, credentials=Credentials("robot", "secret"), priority=priority)
+    policy = Policy([OFFLINE, hub])
+    assert names(policy, "quay.io/a/b:1") == ["sealos.hub:5000/a/b:1", "quay.io/a/b:1"]
+    assert policy.local_names("quay.io/a/b:1") == ("sealos.hub:5000/a/b:1", "quay.io/a/b:1")
+    assert hub in policy.registries
+
+
+@pytest.mark.parametrize("domain", ["docker.io", "Docker.IO"])
+@pytest.mark.parametrize("text", ["nginx:1", "docker.io/nginx:1", "index.docker.io/a/b", "a/b"])
+def test_docker_hubs_own_images_are_pulled_with_its_credentials(domain: str, text: str) -> None:
+    hub = Registry(domain, credentials=Credentials("robot", "secret"))
+    own = Policy([hub]).candidates(text)[-1]
+    assert (own.name, own.registry, own.rewritten) == (text, hub, False)
+
+
 @pytest.mark.parametrize("text", ["", "Nginx", "a b", HEX, DIGEST, "a@sha256:abc"])
 def test_what_is_no_reference_has_no_candidates(text: str) -> None:
     with pytest.raises(InvalidReferenceError):

@@ -157,12 +157,84 @@ def test_what_the_runtime_says_is_logged_without_secrets_and_on_one_line(error: 
     assert "s3cret" not in repr(lines)
 
 
-def test_what_a_registry_says_is_logged_without_secrets_and_on_one_line() -> None:
+@pytest.mark.parametrize("line_break", ["\n", "\r\n", "\r", "\x0b", "\x85", "\u2028", "\x1b[2K"])
+def test_a_runtimes_line_breaks_make_no_line_of_their_own(line_break: str) -> None:
+    forged = f"UNKNOWN: no{line_break}PullImage a:1 -> evil (offline)"
+    lines = Lines()
+    lines.pulls.pulled(Pull("a:1", (attempt(FIRST, forged), attempt(ORIGIN)), "", 1))
+    lines.pulls.pulled(Pull("a:1", (attempt(ORIGIN, forged),), forged, 1))
+    lines.pulls.pulled(Pull("a:1", (), forged, 1))
+    assert len(lines) == 3
+    for event in lines:
+        text = eventAsText(event, includeTimestamp=False, includeSystem=False)
+        assert "PullImage a:1 -> evil (offline)" in text
+        assert text.isprintable()
+
+
+@pytest.mark.parametrize("error", ["", "INVALID_ARGUMENT: no"])
+def test_what_a_client_calls_an_image_is_logged_without_secrets_and_on_one_line(error: str) -> None:
     lines = Lines()
     lines.pulls.redactor = Redactor(["s3cret"])
-    lines.pulls.decided("a:1", Decision((ORIGIN,), (LookUp(FIRST, UNKNOWN, "bad\ns3cret"),)))
-    assert "unknown (bad ***)" in lines.text
+    lines.pulls.pulled(Pull("robot:s3cret@a\nPullImage b", (), error, 1))
+    assert lines.text.startswith("PullImage robot:***@a PullImage b: ")
+    assert lines.text.isprintable()
     assert "s3cret" not in repr(lines)
+
+
+@pytest.mark.parametrize(
+    "secret", ["wrong", "unknown", "offline", "absent", "origin", "sealos.hub"]
+)
+def test_a_secret_that_is_a_word_of_the_log_is_not_given_away_by_its_mask(secret: str) -> None:
+    decision = Decision(
+        (FIRST, ORIGIN),
+        (LookUp(FIRST, UNKNOWN, "401, user name or password wrong"), LookUp(SECOND, ABSENT, "404")),
+    )
+    plain, masking = Lines(), Lines()
+    masking.pulls.redactor = Redactor([secret])
+    for lines in (plain, masking):
+        lines.pulls.decided("nginx:1.25", decision)
+    assert masking.text == plain.text
+    assert "sealos.hub:5000: unknown (401, user name or password wrong)" in plain.text
+    # What is not the shim's own is masked, whatever it means.
+    foreign = Lines()
+    foreign.pulls.redactor = Redactor([secret])
+    foreign.pulls.pulled(Pull("a:1", (), f"UNKNOWN: {secret}", 1))
+    assert foreign.text.endswith("UNKNOWN: ***")
+
+
+def test_what_is_no_reference_was_pulled_as_it_is() -> None:
+    lines = Lines()
+    lines.pulls.pulled(Pull("3fb2", (), "", 0.9))
+    assert lines.text == "PullImage 3fb2: pulled as it is in 900 ms"
+    assert lines.level == LogLevel.info
+
+
+def test_what_is_no_reference_and_was_refused_is_a_warning() -> None:
+    lines = Lines()
+    lines.pulls.pulled(Pull("Nginx", (), "INVALID_ARGUMENT: invalid reference format", 0.9))
+    assert lines.text == (
+        "PullImage Nginx: failed after 900 ms: INVALID_ARGUMENT: invalid reference format"
+    )
+    assert lines.level == LogLevel.warn
+
+
+@pytest.mark.parametrize("error", ["", "INVALID_ARGUMENT: no"])
+@pytest.mark.parametrize(("length", "shown"), [(600, "x" * 600), (601, "x" * 600 + "...")])
+def test_an_image_text_is_cut_where_no_reference_is_that_long(
+    length: int, shown: str, error: str
+) -> None:
+    lines = Lines()
+    lines.pulls.pulled(Pull("x" * length, (), error, 1))
+    assert lines.text.startswith(f"PullImage {shown}: ")
+    assert "x" * 601 not in repr(lines)
+
+
+def test_no_piece_of_a_secret_is_left_where_an_image_text_is_cut() -> None:
+    lines = Lines()
+    lines.pulls.redactor = Redactor(["s3cret"])
+    lines.pulls.pulled(Pull("x" * 597 + "s3cret" + "y" * 9, (), "", 1))
+    assert lines.text.startswith("PullImage " + "x" * 597 + "***...: ")
+    assert "s3c" not in repr(lines)
 
 
 def test_braces_in_what_others_say_are_no_fields() -> None:

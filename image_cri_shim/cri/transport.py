@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -37,7 +38,10 @@ _CONFIG = grpclib.config.Configuration(
     http2_connection_window_size=2**31 - 1, http2_stream_window_size=1024 * 1024
 )
 _BACKLOG = 1024
-_ACCEPTED_AT_ONCE = 64
+_ACCEPTED_AT_ONCE = 16
+# Descriptors for the runtime, the registries and files, and for connections that are being
+# refused, which takes some turns of the loop.
+_RESERVED = 64 + 5 * _ACCEPTED_AT_ONCE
 # How many ended calls h2 remembers for each connection, to tell late frames from wrong ones. Its
 # own limit of 65,536 would be megabytes.
 _ENDED_CALLS = 4096
@@ -229,6 +233,18 @@ class _ServerProtocol(_Protocol):
             self.drop("the server is stopping")
 
 
+class _Refusal(asyncio.Protocol):
+    """Closes a connection at once."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast("asyncio.Transport", transport).abort()
+
+
+def connection_limit() -> int:
+    """Return how many clients may be connected so that descriptors are left for everything else."""
+    return max(resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _RESERVED, 1)
+
+
 class RawServer(grpclib.server.Server):
     """A gRPC server that gives every call, of any method, to one function.
 
@@ -241,9 +257,20 @@ class RawServer(grpclib.server.Server):
         self._serve = serve
         self._h2_config = _http2_config(client_side=False)
         self._protocols: set[_ServerProtocol] = set()
+        self._most = connection_limit()
+        self._refused = False
 
-    def _protocol_factory(self) -> grpclib.protocol.H2Protocol:
+    def _protocol_factory(self) -> asyncio.Protocol:  # type: ignore[override] # or one that refuses
         self.__gc_step__()
+        if len(self._protocols) >= self._most:
+            if not self._refused:
+                _log.warning(
+                    "%d clients are connected; further ones are refused until some leave",
+                    self._most,
+                )
+            self._refused = True
+            return _Refusal()
+        self._refused = False
         handler = _Handler(self._serve)
         self._handlers.add(handler)
         return _ServerProtocol(handler, self._config, self._h2_config, self._protocols)

@@ -86,6 +86,27 @@ def child(script: str, *arguments: Path) -> str:
     return ended.stdout
 
 
+REFUSED = """
+import sys
+from image_cri_shim.unix_socket import SocketError, check, listen
+
+said = []
+for serve in (check, listen):
+    try:
+        serve(sys.argv[1])
+    except SocketError as error:
+        said.append(str(error))
+first, second = said
+assert first == second, said
+print(first)
+"""
+
+
+def refusal_in_time(path: Path) -> str:
+    """Return why a socket cannot be served; a child that waits for something is ended."""
+    return child(REFUSED, path).removesuffix("\n")
+
+
 @contextmanager
 def without_privileges() -> Iterator[None]:
     """Be somebody who is not root."""

@@ -9,7 +9,9 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from image_cri_shim.unix_socket import listen
+import pytest
+
+from image_cri_shim.unix_socket import SocketError, check, listen
 from tests.unix_socket.sockets import (
     ROOT,
     accepts,
@@ -18,6 +20,7 @@ from tests.unix_socket.sockets import (
     leave_stale,
     names,
     refusal,
+    refusal_in_time,
     serve,
 )
 
@@ -111,6 +114,34 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     assert "s.lock" in refusal(tmp_path / "s")
     assert (tmp_path / "file").read_text() == "precious"
     assert names(tmp_path) == ["file", "s.lock"]
+
+
+def test_a_lock_that_is_a_fifo_is_refused_without_waiting_for_anybody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "s.lock")
+    assert refusal_in_time(tmp_path / "s") == (
+        f"cannot use the lock {tmp_path}/s.lock: it is no regular file; move it away"
+    )
+    assert names(tmp_path) == ["s.lock"]
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, leave_stale])
+def test_a_lock_that_is_no_file_is_refused_and_stays(tmp_path: Path, make: object) -> None:
+    make(tmp_path / "s.lock")  # type: ignore[operator]
+    for serve_it in (check, listen):
+        with pytest.raises(SocketError, match=r"s\.lock"):
+            serve_it(str(tmp_path / "s"))
+    assert names(tmp_path) == ["s.lock"]
+
+
+def test_a_lock_that_is_no_file_leaks_no_descriptor(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "s.lock")
+    # A writer, so that nothing would wait even if it could: what counts here is what stays open.
+    writer = os.open(tmp_path / "s.lock", os.O_RDWR)
+    before = os.listdir("/proc/self/fd")
+    for _ in range(3):
+        assert "it is no regular file" in refusal(tmp_path / "s")
+    assert os.listdir("/proc/self/fd") == before
+    os.close(writer)
 
 
 def test_a_child_of_the_process_does_not_keep_the_lock(tmp_path: Path, stack: ExitStack) -> None:

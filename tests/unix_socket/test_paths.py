@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,9 +15,15 @@ import pytest
 from image_cri_shim import unix_socket
 from image_cri_shim.unix_socket import SocketError, check, listen
 from tests.unix_socket.sockets import (
+    NOBODY,
+    REFUSED,
+    ROOT,
     accepts,
+    is_free,
+    leave_stale,
     mode,
     names,
+    refusal,
     umask,
     without_privileges,
 )
@@ -38,19 +46,89 @@ def test_a_missing_directory_is_made_and_everybody_may_pass_through(
 
 
 def test_a_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(SocketError, match=r"cannot serve .*/file/s: "):
-        listen(str(tmp_path / "file" / "s"))
+    file = tmp_path / "file"
+    file.touch()
+    path = file / "s"
+    assert refusal(path) == f"cannot serve {path}: {file} is no directory"
+    below = file / "one" / "s"
+    with pytest.raises(SocketError, match=r"cannot serve .*/file/one/s: "):
+        check(str(below))
 
 
-def test_a_directory_that_may_not_be_written_is_refused(stack: ExitStack) -> None:
+def test_a_directory_that_is_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("nowhere")
+    assert refusal(link / "s") == f"cannot serve {link}/s: {link} is no directory"
+    assert names(tmp_path) == ["link"]
+
+
+@pytest.mark.parametrize("permissions", [0o555, 0o666, 0o444])
+@pytest.mark.parametrize("below", ["s", "one/two/s"])
+def test_a_directory_that_may_not_be_written_is_refused_in_advance(
+    stack: ExitStack, permissions: int, below: str
+) -> None:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    if os.geteuid() == 0:
+        os.chown(directory, NOBODY, -1)
+    directory.chmod(permissions)
+    stack.callback(directory.chmod, 0o700)
+    path = directory / below
+    with without_privileges():
+        message = refusal(path)
+    assert message == (
+        f"cannot serve {path}: {directory} may not be written (permission denied); "
+        "set `shim` to another path, or start as root"
+    )
+    assert names(directory) == []
+
+
+def test_it_is_the_effective_user_who_must_be_allowed(stack: ExitStack) -> None:
+    # twistd binds as root and may be somebody else after that; the real user is root all along.
+    directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    directory.chmod(0o755)
+    if os.geteuid() == 0:
+        os.chown(directory, NOBODY, -1)
+    with without_privileges():
+        is_free(directory / "s", stack)
+
+
+def test_a_stale_socket_in_a_directory_that_may_not_be_written_is_refused_for_that(
+    stack: ExitStack,
+) -> None:
+    directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    leave_stale(directory / "s")
     directory.chmod(0o555)
     stack.callback(directory.chmod, 0o700)
-    message = r"cannot serve .*/s: Permission denied \(.*/s\.lock\)"
-    with without_privileges(), pytest.raises(SocketError, match=message):
-        listen(str(directory / "s"))
-    assert names(directory) == []
+    with without_privileges():
+        assert f"{directory} may not be written (permission denied)" in refusal(directory / "s")
+    assert names(directory) == ["s"]
+
+
+READ_ONLY = """
+set -e
+mount -t tmpfs -o ro none "$1"
+exec "$2" -c "$3" "$1/s"
+"""
+
+
+def test_a_read_only_file_system_is_called_one(tmp_path: Path) -> None:
+    # Root may write everywhere else.
+    become = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "-r", "--mount"]
+    mounting = ["sh", "-c", 'mount -t tmpfs -o ro none "$1"', "sh", str(tmp_path)]
+    if subprocess.run([*become, *mounting], capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    ended = subprocess.run(
+        [*become, "sh", "-c", READ_ONLY, "sh", str(tmp_path), sys.executable, REFUSED],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.stderr == ""
+    assert ended.stdout.startswith(
+        f"cannot serve {tmp_path}/s: {tmp_path} may not be written (a read-only file system); "
+        "set `shim` to another path"
+    )
 
 
 def test_the_longest_path_that_a_client_can_use_is_served(tmp_path: Path) -> None:

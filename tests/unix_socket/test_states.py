@@ -167,19 +167,39 @@ def test_a_link_to_a_live_socket_is_left_alone(tmp_path: Path, stack: ExitStack)
     assert (tmp_path / "s").is_symlink()
 
 
-@pytest.mark.parametrize("leave", [leave_stale, Path.touch])
 def test_what_a_crash_left_under_the_private_name_is_replaced(
-    tmp_path: Path, stack: ExitStack, leave: object
+    tmp_path: Path, stack: ExitStack
 ) -> None:
-    leave(tmp_path / ".s.new")  # type: ignore[operator]
+    leave_stale(tmp_path / ".s.new")
     is_free(tmp_path / "s", stack)
     assert names(tmp_path) == ["s", "s.lock"]
+
+
+def link_to_a_stale_socket(path: Path) -> None:
+    leave_stale(path.with_name("other"))
+    path.symlink_to("other")
+
+
+@pytest.mark.parametrize("make", [Path.touch, Path.mkdir, os.mkfifo, link_to_a_stale_socket])
+def test_what_is_no_socket_under_the_private_name_is_in_the_way_and_stays(
+    tmp_path: Path, make: object
+) -> None:
+    path, private = tmp_path / "s", tmp_path / ".s.new"
+    leave_stale(path)
+    make(private)  # type: ignore[operator]
+    before, left = private.lstat(), names(tmp_path)
+    with pytest.raises(SocketError) as caught:
+        listen(str(path))
+    assert str(caught.value) == f"cannot serve {path}: {private} is in the way; move it away"
+    assert names(tmp_path) == left
+    assert private.lstat().st_ino == before.st_ino
+    assert probe(str(path)) is SocketState.STALE
 
 
 def test_a_failure_half_way_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / ".s.new").mkdir()
     with umask(0o027):
-        with pytest.raises(SocketError, match=r"cannot serve .*/s: Is a directory"):
+        with pytest.raises(SocketError, match=r"\.s\.new is in the way"):
             listen(str(tmp_path / "s"))
         assert os.umask(0o027) == 0o027
     assert names(tmp_path) == [".s.new"]

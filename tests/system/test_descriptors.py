@@ -1,0 +1,33 @@
+"""Many clients that say nothing take no descriptors from those who work."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+
+from tests.support.cri_client import CRI
+from tests.support.daemon import TWISTD
+from tests.support.standin_runtime import StandinRuntime
+from tests.system.conftest import StartDaemon
+
+
+def test_the_kubelets_calls_go_on_when_all_connections_are_taken(
+    start_daemon: StartDaemon, connect: Callable[..., CRI], standin: StandinRuntime
+) -> None:
+    limited = ("sh", "-c", 'ulimit -n 200 && exec "$@"', "sh", *TWISTD, "--nodaemon", "--pidfile=")
+    shim = start_daemon(standin.socket, 'address: ""', program=(*limited, "image-cri-shim"))
+    kubelet = connect(shim.socket)
+    assert kubelet.image_status("nginx:1.25") is None
+    with contextlib.ExitStack() as stack:
+        for _ in range(400):
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(shim.socket)
+        shim.wait_for("clients are connected; further ones are refused")
+        assert kubelet.image_status("nginx:1.25") is None
+        # A new connection to the runtime can still be made.
+        standin.kill()
+        standin.start()
+        assert kubelet.image_status("nginx:1.25") is None
+        assert len(shim.lines("are refused")) < 10
+        assert shim.lines("Traceback") == []
