@@ -37,11 +37,11 @@ def install_reactor() -> None:
                 f"image-cri-shim needs the asyncio reactor, but {name} is installed; "
                 "leave out --reactor, or use --reactor=asyncio"
             )
-        return
-    # Imported here, not above: the module makes no reactor, but nothing should need it before.
-    from twisted.internet import asyncioreactor  # noqa: PLC0415
+    else:
+        # Imported here, not above: it makes no reactor, but nothing should need it before.
+        from twisted.internet import asyncioreactor  # noqa: PLC0415
 
-    asyncioreactor.install(asyncio.new_event_loop())
+        asyncioreactor.install(asyncio.new_event_loop())
     # Twisted's time is the wall clock; when that is set, a time-out must not come early or never.
     sys.modules[_REACTOR].seconds = time.monotonic  # type: ignore[attr-defined]
 

@@ -7,8 +7,9 @@ from twisted.logger import Logger
 from image_cri_shim.decision import Candidate, Decision, Outcome, Pull
 from image_cri_shim.redaction import Redactor
 
-# What is shown of a name: an image reference is shorter.
+# What is shown of a name; few image references are longer.
 _SHOWN = 600
+_ONE_LINE = Redactor()
 
 
 class PullLog:
@@ -27,8 +28,8 @@ class PullLog:
             "PullImage {image} -> {name} ({why})",
             image=image,
             name=decision.attempts[0].name,
-            # Nothing foreign is in it; masking its own words would give a secret away.
-            why=explain(decision),
+            # Masking its own words would give a secret away; but they may name what others named.
+            why=_ONE_LINE.clean(explain(decision)),
         )
 
     def pulled(self, pull: Pull) -> None:

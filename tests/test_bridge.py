@@ -121,7 +121,7 @@ from twisted.internet import reactor
 def set_the_clock(seconds):
     global ahead
     before, ahead = reactor.seconds(), ahead + seconds
-    assert 0 <= reactor.seconds() - before < 3600, "the reactor's time jumps"
+    print("jumps" if abs(reactor.seconds() - before) > 3600 else "", end="")
 
 def say(word):
     print(word)
@@ -129,7 +129,10 @@ def say(word):
 """
 
 
-def test_a_clock_that_is_put_back_holds_up_no_time_out() -> None:
+@pytest.mark.parametrize(
+    "installed", ["", "from twisted.internet.asyncioreactor import install; install()"]
+)
+def test_a_clock_that_is_put_back_holds_up_no_time_out(installed: str) -> None:
     script = """
 def begin():
     reactor.callLater(0.05, say, "fired")
@@ -139,7 +142,7 @@ def begin():
 reactor.callLater(0, begin)
 reactor.run()
 """
-    assert child(SET_THE_CLOCK + script) == "fired"
+    assert child(f"{installed}\n{SET_THE_CLOCK}{script}") == "fired"
 
 
 def test_a_clock_that_is_put_forward_ends_no_time_out_early() -> None:

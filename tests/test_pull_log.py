@@ -241,3 +241,11 @@ def test_braces_in_what_others_say_are_no_fields() -> None:
     lines = Lines()
     lines.pulls.pulled(Pull("a:1", (attempt(ORIGIN, "UNKNOWN: {name} {0}"),), "UNKNOWN: x", 1))
     assert "UNKNOWN: {name} {0}" in lines.text
+
+
+def test_what_a_registry_names_stays_on_its_line() -> None:
+    lines = Lines()
+    detail = "token server h\n\x1b[2Jforged"
+    lines.pulls.decided("a:1", Decision((ORIGIN,), (LookUp(FIRST, UNKNOWN, detail),)))
+    assert "\n" not in lines.text
+    assert "\x1b" not in lines.text

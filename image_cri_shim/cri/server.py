@@ -68,6 +68,7 @@ class CriServer:
 
     async def _serve(self, stream: RawStream, headers: Headers) -> None:
         """Answer one call; whatever happens, the client gets a status."""
+        started = asyncio.get_running_loop().time()
         try:
             problem = _not_grpc(headers)
             if problem is not None:
@@ -97,6 +98,9 @@ class CriServer:
             )
         finally:
             stream.abandon_unread()
+            if _log.isEnabledFor(logging.DEBUG):
+                took = (asyncio.get_running_loop().time() - started) * 1000
+                _log.debug("%r took %.1f ms", header(headers, b":path"), took)
 
     async def _answer(self, stream: RawStream, headers: Headers) -> None:
         routing = self._routing()

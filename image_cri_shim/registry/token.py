@@ -34,6 +34,7 @@ _TOO_MANY_REQUESTS = 429
 _SERVER_ERRORS = range(500, 600)
 # What can stand in a header without ending it (RFC 6750 allows even less).
 _TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
+_HOST = re.compile(r"[A-Za-z0-9.:\[\]-]*")
 
 
 @attrs.frozen
@@ -53,8 +54,9 @@ class TokenRequest:
 
     @property
     def server(self) -> str:
-        """The token server's ``host[:port]``, for messages."""
-        return self.realm.partition("://")[2].partition("/")[0]
+        """The token server's ``host[:port]``, for messages; nothing else of what was said."""
+        host = _HOST.match(self.realm.partition("://")[2])
+        return "" if host is None else host[0]
 
     @property
     def url(self) -> str:
@@ -64,9 +66,15 @@ class TokenRequest:
         """
         try:
             scheme, _, _ = origin(self.realm)
-            self.realm.encode("ascii")
         except ValueError:
-            raise Unanswered("its token server has no valid address", failing=False) from None
+            scheme = ""
+        # RFC 3986 has neither blanks nor control characters; some end up in requests and logs.
+        if (
+            not scheme
+            or not (self.realm.isascii() and self.realm.isprintable())
+            or " " in self.realm
+        ):
+            raise Unanswered("its token server has no valid address", failing=False)
         if scheme == "http" and self.registry.startswith("https:"):
             raise Unanswered(
                 f"its token server {self.server} is asked over plain http, "

@@ -433,6 +433,8 @@ def test_a_token_server_is_asked_over_plain_http_only_by_plain_http_registries(
         "http://auth.corp:port/",
         "http://[",
         "http://auth.corp:5001/\u00e4",
+        "http://auth.corp:5001/a b",
+        "http://auth.corp:5001?forged words",
     ],
 )
 def test_a_realm_that_cannot_be_asked_makes_the_outcome_unknown(
