@@ -38,8 +38,8 @@ class Policy:
 
     def __init__(self, registries: Iterable[Registry]) -> None:
         self.registries = in_order(registries)
-        # Docker Hub is nobody's mirror: listed, it has credentials for its own names. Another
-        # registry's images under the same path there are somebody else's.
+        # Docker Hub is nobody's mirror: listed, it has credentials for its own names. What it holds
+        # under the path of another registry's image is somebody else's.
         self._sources = tuple(r for r in self.registries if r.domain.lower() != DEFAULT_DOMAIN)
         self._by_domain = {registry.domain.lower(): registry for registry in self.registries}
         self._remembered = lru_cache(maxsize=_REMEMBERED)(self._local_names)
@@ -48,14 +48,14 @@ class Policy:
         """Return what an image reference may be pulled as, in order; the last is as written.
 
         A reference that already names a configured registry has no other candidate: it is not
-        rewritten again.
+        rewritten again. Docker Hub's names are, for listing it says no more than its credentials.
 
         :raises InvalidReferenceError: ``text`` is no image reference.
         """
         reference = parse_reference(text)
         own = self._by_domain.get(reference.domain.lower())
         as_written = Candidate(text, reference, own)
-        if own is not None:
+        if own in self._sources:
             return (as_written,)
         rewritten = (self._rewrite(reference, registry) for registry in self._sources)
         return (*(c for c in rewritten if c is not None), as_written)

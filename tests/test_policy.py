@@ -155,6 +155,13 @@ def test_docker_hubs_own_images_are_pulled_with_its_credentials(domain: str, tex
     assert (own.name, own.registry, own.rewritten) == (text, hub, False)
 
 
+def test_docker_hubs_credentials_do_not_keep_its_images_from_the_offline_registry() -> None:
+    hub = Registry("docker.io", credentials=Credentials("robot", "secret"))
+    policy = Policy([OFFLINE, hub])
+    assert names(policy, "nginx:1") == ["sealos.hub:5000/library/nginx:1", "nginx:1"]
+    assert policy.candidates("nginx:1")[-1].registry is hub
+
+
 @pytest.mark.parametrize("text", ["", "Nginx", "a b", HEX, DIGEST, "a@sha256:abc"])
 def test_what_is_no_reference_has_no_candidates(text: str) -> None:
     with pytest.raises(InvalidReferenceError):
