@@ -20,7 +20,6 @@ from image_cri_shim.config.sockets import same_path
 from image_cri_shim.cri.pull import Routing
 from image_cri_shim.cri.server import CriServer
 from image_cri_shim.cri.upstream import Upstream
-from image_cri_shim.decision import Registry
 from image_cri_shim.logs import logger, set_debug
 from image_cri_shim.policy import Policy
 from image_cri_shim.pull_log import PullLog
@@ -133,7 +132,7 @@ class Daemon:
         set_debug(config.debug)
         for key, value in describe(config):
             _log.info("{key}: {value}", key=key, value=value)
-        registries = configured_registries(config)
+        registries = config.all_registries
         given = (r.credentials for r in registries if r.credentials is not None)
         # Pulls that run go on under the configuration before, and are logged with this one.
         redactor = self._pulls.redactor.extended(s for one in given for s in one.spellings())
@@ -213,12 +212,6 @@ class ListenerService(AsyncioService):
             self._listener.remove()
             self._listener = None
         return outcome
-
-
-def configured_registries(config: Config) -> tuple[Registry, ...]:
-    """Return all registries of a configuration, the offline one included."""
-    offline = () if config.offline is None else (config.offline,)
-    return (*offline, *config.registries)
 
 
 def _locate(config: Config) -> Callable[[], str]:

@@ -101,25 +101,25 @@ def reader(options: Options, default: str = DEFAULT_CONFIG) -> Callable[[], Conf
 
     :param default: the file to read if the command line names none.
     """
-    path = options["config"]
+    named = options["config"]
+    required = named is not None
     # twistd changes its directory when it becomes a daemon.
-    path = None if path is None else str(Path(path).absolute())
-    required = path is not None
+    path = str(Path(named).absolute()) if required else default
     running: Config | None = None
 
     def read() -> Config:
         nonlocal required, running
-        required = required or os.path.lexists(default)
+        required = required or os.path.lexists(path)
         if not required:
-            logger("image-cri-shim").warn("{path} does not exist; the defaults apply", path=default)
+            logger("image-cri-shim").warn("{path} does not exist; the defaults apply", path=path)
             config = Config()
         else:
-            config = load(default if path is None else path)
-            _warn_if_exposed(default if path is None else path, config)
+            config = load(path)
+            _warn_if_exposed(path, config)
         if required and config == Config() and running not in (None, config):
             # Written in two steps, or cut off: nobody goes back to all defaults this way.
             problem = "it says nothing but the defaults now; if that is meant, restart"
-            raise ConfigError([Problem(str(path or default), 0, 0, "", problem)])
+            raise ConfigError([Problem(path, 0, 0, "", problem)])
         running = config
         return override(
             config,
@@ -133,9 +133,8 @@ def reader(options: Options, default: str = DEFAULT_CONFIG) -> Callable[[], Conf
 
 def _raise_descriptor_limit() -> None:
     """Take as many descriptors as the program may have; the usual soft limit is 1024."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
@@ -143,8 +142,7 @@ def _raise_descriptor_limit() -> None:
 
 def _warn_if_exposed(path: str, config: Config) -> None:
     """Say so if everybody on the machine can read passwords."""
-    registries = (*config.registries, *([] if config.offline is None else [config.offline]))
-    if all(registry.credentials is None for registry in registries):
+    if all(registry.credentials is None for registry in config.all_registries):
         return
     with contextlib.suppress(OSError):
         if os.stat(path).st_mode & stat.S_IROTH:

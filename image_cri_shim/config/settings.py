@@ -59,3 +59,8 @@ class Config:
     timeout: float = 900.0
     reload_interval: float = 15.0
     cache: CacheConfig = CacheConfig()
+
+    @property
+    def all_registries(self) -> tuple[Registry, ...]:
+        """The offline registry, if there is one, and the others."""
+        return self.registries if self.offline is None else (self.offline, *self.registries)

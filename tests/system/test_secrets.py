@@ -18,7 +18,6 @@ from image_cri_shim.credentials import Credentials
 from image_cri_shim.decision import Attempt, Decision, LookUp, Outcome, Pull, Registry
 from image_cri_shim.errors import ConfigError
 from image_cri_shim.policy import Policy
-from image_cri_shim.service import configured_registries
 from tests.support.containerd import Containerd
 from tests.support.cri_client import CRI
 from tests.support.daemon import CONSOLE, environment
@@ -272,7 +271,7 @@ def test_the_pull_command_reads_its_password_from_where_nobody_sees_it(
 def everything(config: Config) -> Iterator[object]:
     """Yield one of every value that holds, or leads to, credentials."""
     yield config
-    registries = configured_registries(config)
+    registries = config.all_registries
     yield from registries
     yield registries
     for registry in registries:
@@ -298,7 +297,7 @@ def test_no_value_shows_its_password(tmp_path: Path) -> None:
     others = [("refused", "http://127.0.0.1:2"), ("tokens", "https://harbor.test")]
     file.write_text(config_text("accepted=http://127.0.0.1:1", others))
     config = load(file)
-    held = [r.credentials.password for r in configured_registries(config) if r.credentials]
+    held = [r.credentials.password for r in config.all_registries if r.credentials]
     assert held == [PASSWORDS[name] for name in ("accepted", "refused", "tokens")]
     for value in everything(config):
         for text in (repr(value), str(value), f"{value!r:>1}", f"{value}"):
