@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import enum
+from typing import Literal, TypeAlias
 
 import attrs
 
 from image_cri_shim.credentials import Credentials
 from image_cri_shim.reference import ImageReference
 
+# Which references a registry is trusted for: a digest proves what it names, a tag does not.
+TrustFor: TypeAlias = Literal["all", "digest", "tag"]
+
 
 @attrs.frozen
 class Registry:
-    """An OCI distribution server that the operator configured.
+    """An OCI distribution server, or a part of one, that the operator configured.
 
     :ivar domain: ``host[:port]``, as it stands in the references of its images.
     :ivar plain_http: whether it is spoken to without TLS.
     :ivar credentials: what it asks for, or None.
     :ivar priority: 0 to 10000; a higher one is asked first.
     :ivar offline: whether it is the cluster's own, the one under ``address``.
+    :ivar prefix: the path below which it holds other registries' images, or empty.
+    :ivar keep_host: whether the origin's host is the first component of the path there.
+    :ivar trust_for: which references it is a source for.
+    :ivar auth_file: the absolute path of a docker ``config.json`` with its credentials, or None.
+    :ivar ca_file: PEM file with certificates that are trusted besides the system's, or None.
+    :ivar cert_file: PEM file with the certificate that is shown to it, or None.
+    :ivar key_file: PEM file with that certificate's key; None if it is in the same file.
+    :ivar insecure_skip_verify: whether its certificate is not verified.
+    :ivar connect_timeout: seconds to find its host and to connect to it.
+    :ivar timeout: seconds for a whole look-up.
+    :ivar max_connections: how many look-ups it is asked at the same time.
     """
 
     domain: str
@@ -26,6 +41,22 @@ class Registry:
     credentials: Credentials | None = None
     priority: int = 500
     offline: bool = False
+    prefix: str = ""
+    keep_host: bool = False
+    trust_for: TrustFor = "all"
+    auth_file: str | None = None
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    insecure_skip_verify: bool = False
+    connect_timeout: float = 3.0
+    timeout: float = 10.0
+    max_connections: int = 16
+
+    @property
+    def name(self) -> str:
+        """What rules, messages and the log call it: its domain, and its prefix if it has one."""
+        return f"{self.domain}/{self.prefix}" if self.prefix else self.domain
 
     @property
     def url(self) -> str:
@@ -55,6 +86,11 @@ class Candidate:
             return "origin"
         return "offline" if self.registry is not None and self.registry.offline else "registry"
 
+    @property
+    def source(self) -> str:
+        """What the registry is called."""
+        return self.registry.name if self.registry is not None else self.reference.domain
+
     def __str__(self) -> str:
         """Write what is pulled."""
         return self.name
@@ -78,6 +114,8 @@ class LookUp:
     :ivar digest: the manifest's digest where the registry told it.
     :ivar timed_out: whether the registry did not answer in time.
     :ivar asked: False if the registry was not asked at all because it has been failing.
+    :ivar cached: whether the answer is one from before.
+    :ivar slow: whether it was passed over because another registry had the image already.
     """
 
     candidate: Candidate
@@ -87,25 +125,33 @@ class LookUp:
     digest: str | None = None
     timed_out: bool = False
     asked: bool = True
+    cached: bool = False
+    slow: bool = False
 
     def __str__(self) -> str:
         """Say it for the log: ``sealos.hub:5000: absent (404)``."""
         detail = f" ({self.detail})" if self.detail else ""
-        return f"{self.candidate.reference.domain}: {self.outcome.value}{detail}"
+        return f"{self.candidate.source}: {self.outcome.value}{detail}"
 
 
 @attrs.frozen
 class Decision:
     """The outcome for one reference.
 
-    :ivar attempts: what to pull, in order; never empty.
+    :ivar attempts: what to pull, in order; empty only if the origin is not allowed.
     :ivar look_ups: what was asked to get there, in order.
     :ivar elapsed: seconds that it took.
+    :ivar rule: the rule that decided, ``rule 2 (quay.io)``; empty if none matched.
+    :ivar excluded: what the rule says that leaves the reference alone, or empty.
+    :ivar origin_allowed: whether the name as it was written may be pulled.
     """
 
     attempts: tuple[Candidate, ...]
     look_ups: tuple[LookUp, ...] = ()
     elapsed: float = 0.0
+    rule: str = ""
+    excluded: str = ""
+    origin_allowed: bool = True
 
     def look_up(self, candidate: Candidate) -> LookUp | None:
         """Return what was asked about ``candidate``, if anything."""

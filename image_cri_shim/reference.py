@@ -2,7 +2,8 @@
 
 The grammar is that of the distribution project's ``reference`` package (its documentation, section
 "Grammar"), with the normalisation that container runtimes apply to short names: ``nginx`` means
-``docker.io/library/nginx``.
+``docker.io/library/nginx``. What any runtime accepts must be accepted here, else it would be pulled
+past all rules.
 """
 
 from __future__ import annotations
@@ -16,15 +17,18 @@ DEFAULT_TAG = "latest"
 # The name that very old clients use for Docker Hub; runtimes treat it as docker.io.
 _LEGACY_DEFAULT_DOMAIN = "index.docker.io"
 _OFFICIAL_NAMESPACE = "library/"
-# The longest name (domain and repository) that runtimes accept, in characters.
-_NAME_LIMIT = 255
-# No reference is longer: name, tag and digest take 520 characters, an old domain a few more.
+# The longest repository that runtimes accept, in characters.
+_REPOSITORY_LIMIT = 255
+# The longest name, its domain included, that they all accept: those from before 2024 count it in.
+NAME_LIMIT = 255
+# No reference is longer: repository, tag and digest take 520 characters, a host's name 253 at most.
 TEXT_LIMIT = 1024
 
 _DOMAIN_LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _HOST = rf"(?:{_DOMAIN_LABEL}(?:\.{_DOMAIN_LABEL})*|\[[a-fA-F0-9:]+\])"
 _DOMAIN = re.compile(rf"{_HOST}(?::[0-9]+)?", re.ASCII)
 _PATH_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_COMPONENT = re.compile(_PATH_COMPONENT, re.ASCII)
 _REPOSITORY = re.compile(rf"{_PATH_COMPONENT}(?:/{_PATH_COMPONENT})*", re.ASCII)
 _TAG = re.compile(r"[\w][\w.-]{0,127}", re.ASCII)
 _HEX = re.compile(r"[0-9a-f]+", re.ASCII)
@@ -101,12 +105,32 @@ def check_domain(text: str) -> str:
     return text
 
 
+def is_repository(text: str) -> bool:
+    """Tell whether ``text`` is a repository: a path of lower-case components."""
+    return _REPOSITORY.fullmatch(text) is not None
+
+
+def is_tag(text: str) -> bool:
+    """Tell whether ``text`` is a tag."""
+    return _TAG.fullmatch(text) is not None
+
+
 def stands_for_itself(domain: str) -> bool:
     """Tell whether a domain in front of a repository is read as that domain.
 
     ``hub/nginx`` is an image of Docker Hub: the host has no dot, port or capital letter.
     """
-    return _split_domain(f"{domain}/repository")[0] == domain
+    try:
+        return parse_reference(f"{domain}/repository").domain == domain
+    except InvalidReferenceError:
+        return False
+
+
+def short_path(reference: ImageReference) -> str:
+    """Return a reference's path as it is usually written: ``nginx`` for ``library/nginx``."""
+    path = reference.repository
+    short = path.removeprefix(_OFFICIAL_NAMESPACE)
+    return short if reference.domain == DEFAULT_DOMAIN and "/" not in short else path
 
 
 def parse_reference(text: str) -> ImageReference:
@@ -128,18 +152,20 @@ def parse_reference(text: str) -> ImageReference:
         _check_digest(text, digest)
     domain, remainder = _split_domain(rest)
     repository, colon, tag = remainder.partition(":")
-    if colon and _TAG.fullmatch(tag) is None:
+    if colon and not is_tag(tag):
         raise InvalidReferenceError(f"{text!r} has an invalid tag {tag!r}")
     if domain == DEFAULT_DOMAIN and "/" not in repository:
         repository = _OFFICIAL_NAMESPACE + repository
-    if _DOMAIN.fullmatch(domain) is None:
+    # Runtimes pull foo_bar.com/image from that host too: for them it is all one path, and what
+    # stands before its first slash is where they connect to.
+    if _DOMAIN.fullmatch(domain) is None and _COMPONENT.fullmatch(domain) is None:
         raise InvalidReferenceError(f"{text!r} has an invalid registry {domain!r}")
-    if _REPOSITORY.fullmatch(repository) is None:
+    if not is_repository(repository):
         why = "must be lower case" if repository != repository.lower() else "is invalid"
         raise InvalidReferenceError(f"{text!r}: the repository {repository!r} {why}")
-    if len(domain) + 1 + len(repository) > _NAME_LIMIT:
+    if len(repository) > _REPOSITORY_LIMIT:
         raise InvalidReferenceError(
-            f"{text[:40]!r}...: the name is longer than {_NAME_LIMIT} characters"
+            f"{text[:40]!r}...: the repository is longer than {_REPOSITORY_LIMIT} characters"
         )
     return ImageReference(domain, repository, tag if colon else None, digest if at else None)
 

@@ -36,6 +36,18 @@ def test_the_log_has_a_word_for_each_kind_of_source(
     assert candidate("nginx", registry, rewritten).label == label
 
 
+@pytest.mark.parametrize(
+    ("registry", "name"),
+    [
+        (HARBOR, "harbor.corp"),
+        (Registry("harbor.corp", prefix="a/b"), "harbor.corp/a/b"),
+        (None, "quay.io"),
+    ],
+)
+def test_a_source_is_called_by_its_domain_and_prefix(registry: Registry | None, name: str) -> None:
+    assert candidate("quay.io/nginx", registry, registry is not None).source == name
+
+
 def test_a_candidate_is_shown_as_what_is_pulled() -> None:
     assert str(candidate("nginx")) == "nginx"
 

@@ -6,12 +6,15 @@ import pytest
 
 from image_cri_shim.credentials import Credentials
 from image_cri_shim.decision import Registry
-from image_cri_shim.policy import Policy, in_order
+from image_cri_shim.pattern import parse_pattern, parse_tagged_pattern
+from image_cri_shim.policy import Plan, Policy, in_order
 from image_cri_shim.reference import InvalidReferenceError, parse_reference
+from image_cri_shim.rules import Rule
 
 HEX = "0123456789abcdef" * 4
 DIGEST = f"sha256:{HEX}"
 OFFLINE = Registry("sealos.hub:5000", plain_http=True, priority=1000, offline=True)
+QUAY = (parse_pattern("quay.io"),)
 HARBOR = Registry("harbor.corp", credentials=Credentials("robot", "secret"))
 MIRROR = Registry("mirror.corp")
 
@@ -201,6 +204,48 @@ def test_no_name_is_asked_for_twice() -> None:
     assert policy.local_names("a:1") == ("harbor.corp/library/a:1", "a:1")
 
 
+def test_the_names_of_an_image_are_remembered_but_not_those_of_a_text_as_long_as_a_message() -> (
+    None
+):
+    policy = Policy([OFFLINE])
+    assert policy.local_names("a:1") is policy.local_names("a:1")
+    huge = "a" * 10_000_000
+    assert policy.local_names(huge) == (huge,)
+    assert policy._remembered.cache_info().currsize == 1
+
+
 def test_two_policies_do_not_share_what_they_remember() -> None:
     assert Policy([OFFLINE]).local_names("a:1") == ("sealos.hub:5000/library/a:1", "a:1")
     assert Policy([HARBOR]).local_names("a:1") == ("harbor.corp/library/a:1", "a:1")
+
+
+def test_a_plan_says_what_is_asked_what_was_written_and_which_rule_decided() -> None:
+    rule = Rule(1, QUAY, registries=("harbor.corp",), origin_allowed=False)
+    policy = Policy([OFFLINE, HARBOR], [rule])
+    plan = policy.plan("quay.io/a:1")
+    assert plan.reference == parse_reference("quay.io/a:1")
+    assert [(one.name, one.registry) for one in plan.candidates] == [("harbor.corp/a:1", HARBOR)]
+    assert (plan.as_written.name, plan.as_written.rewritten) == ("quay.io/a:1", False)
+    assert (plan.rule, plan.excluded, plan.origin_allowed) == (rule, "", False)
+
+
+def test_a_plan_without_a_rule_allows_the_origin() -> None:
+    plan = Policy([OFFLINE], [Rule(1, QUAY, origin_allowed=False)]).plan("a:1")
+    assert isinstance(plan, Plan)
+    assert (plan.rule, plan.excluded, plan.origin_allowed) == (None, "", True)
+
+
+def test_a_plan_says_what_leaves_a_reference_alone() -> None:
+    rule = Rule(1, QUAY, exclude=(parse_tagged_pattern("*:latest"),))
+    plan = Policy([OFFLINE], [rule]).plan("quay.io/a")
+    assert (plan.candidates, plan.rule, plan.excluded) == ((), rule, "*:latest")
+
+
+def test_an_image_that_the_node_holds_is_found_although_its_origin_is_not_allowed() -> None:
+    policy = Policy([OFFLINE], [Rule(1, QUAY, origin_allowed=False)])
+    assert policy.local_names("quay.io/a:1") == ("sealos.hub:5000/a:1", "quay.io/a:1")
+
+
+def test_a_registry_that_a_rule_names_and_nobody_configured_is_not_asked() -> None:
+    policy = Policy([OFFLINE], [Rule(1, QUAY, registries=("gone.corp", "sealos.hub:5000"))])
+    assert names(policy, "quay.io/a:1") == ["sealos.hub:5000/a:1", "quay.io/a:1"]

@@ -10,8 +10,12 @@ from image_cri_shim.reference import (
     check_domain,
     identifies,
     is_image_id,
+    is_repository,
+    is_tag,
     may_be_short_id,
     parse_reference,
+    short_path,
+    stands_for_itself,
 )
 
 HEX = "0123456789abcdef" * 4
@@ -89,12 +93,18 @@ SHA512 = f"sha512:{HEX}{HEX}"
         (HEX[:63], "docker.io", f"library/{HEX[:63]}", None, None),
         (f"a/{HEX}", "docker.io", f"a/{HEX}", None, None),
         (f"sha512:{HEX}", "docker.io", "library/sha512", HEX, None),
-        # As long as can be: 255 characters of domain and repository
-        (f"q.io/{'a' * 250}", "q.io", "a" * 250, None, None),
-        ("a" * 237, "docker.io", f"library/{'a' * 237}", None, None),
-        (f"q.io/{'a' * 250}:{'t' * 128}@{SHA512}", "q.io", "a" * 250, "t" * 128, SHA512),
-        # The old name of Docker Hub does not count, for it is not there any more
-        (f"index.docker.io/a/{'b' * 243}", "docker.io", f"a/{'b' * 243}", None, None),
+        # As long as can be: 255 characters of repository
+        (f"q.io/{'a' * 255}", "q.io", "a" * 255, None, None),
+        ("a" * 247, "docker.io", f"library/{'a' * 247}", None, None),
+        (f"q.io/{'a' * 255}:{'t' * 128}@{SHA512}", "q.io", "a" * 255, "t" * 128, SHA512),
+        (f"index.docker.io/a/{'b' * 253}", "docker.io", f"a/{'b' * 253}", None, None),
+        ("a/" * 127 + "a", "docker.io", "a/" * 127 + "a", None, None),
+        # What is no host for the grammar is one for runtimes, if it could be a path
+        ("foo_bar.com", "docker.io", "library/foo_bar.com", None, None),
+        ("foo_bar.com:8080", "docker.io", "library/foo_bar.com", "8080", None),
+        ("foo_bar.com/a:1", "foo_bar.com", "a", "1", None),
+        (f"a.b__c/d@{SHA256}", "a.b__c", "d", None, SHA256),
+        ("foo_bar/a", "docker.io", "foo_bar/a", None, None),
     ],
 )
 def test_a_spelling_means(
@@ -179,7 +189,11 @@ def test_a_spelling_means(
         "h.example:/a",
         "h.example:port/a",
         "h.example:50:50/a",
-        "h_h.example/a",
+        "h_h.example:80/a",
+        "h___h.example/a",
+        "_h.example/a",
+        "h_.example/a",
+        "H_h.example/a",
         "http://h.example/a",
         "user@h.example/a",
         "user:password@h.example/a",
@@ -210,8 +224,9 @@ def test_a_spelling_means(
         HEX,
         SHA256,
         # Too long
-        f"q.io/{'a' * 251}",
-        "a" * 238,
+        f"q.io/{'a' * 256}",
+        "a" * 248,
+        "a/" * 128 + "a",
         "a" * 1025,
         f"a:{'t' * 10_000_000}",
         "a-" * 1_000_000,
@@ -233,7 +248,7 @@ def test_no_reference_is(text: str) -> None:
         ("a@sha256:abc", "expected 64 lower-case hex digits"),
         ("a@md5:abc", "expected one of sha256, sha384, sha512"),
         ("-h.example/a", "invalid registry '-h.example'"),
-        (f"q.io/{'a' * 251}", "longer than 255 characters"),
+        (f"q.io/{'a' * 256}", "longer than 255 characters"),
         ("a" * 1025, "1025 characters"),
     ],
 )
@@ -324,3 +339,64 @@ def test_a_registrys_host_and_port_are_returned(text: str) -> None:
 def test_what_is_no_host_and_port_is_refused(text: str) -> None:
     with pytest.raises(InvalidReferenceError, match="host"):
         check_domain(text)
+
+
+@pytest.mark.parametrize(
+    "domain",
+    ["docker.io", "h.example", "h:1", "HUB", "localhost", "[::1]", "[::1]:5000", "foo_bar.com"],
+)
+def test_a_host_that_runtimes_take_for_one_stands_for_itself(domain: str) -> None:
+    assert stands_for_itself(domain)
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        "",
+        "hub",
+        "index.docker.io",
+        "a/b.c",
+        "-h.example",
+        "h..example",
+        "h.example:",
+        "[h]",
+        "h:1@",
+    ],
+)
+def test_what_runtimes_take_for_no_host_or_for_another_does_not(domain: str) -> None:
+    assert not stands_for_itself(domain)
+
+
+@pytest.mark.parametrize("text", ["a", "library/nginx", "a__b/c.d/e---f"])
+def test_a_path_of_lower_case_components_is_a_repository(text: str) -> None:
+    assert is_repository(text)
+
+
+@pytest.mark.parametrize("text", ["", "/", "a/", "/a", "a//b", "A", "a..b", "a/../b", "a:1", "a\n"])
+def test_nothing_else_is_a_repository(text: str) -> None:
+    assert not is_repository(text)
+
+
+@pytest.mark.parametrize("text", ["1", "_", "V1.0-rc", "t" * 128])
+def test_a_tag_is_one(text: str) -> None:
+    assert is_tag(text)
+
+
+@pytest.mark.parametrize("text", ["", ".1", "-1", "a b", "a\n", "\u0661", "t" * 129, "*"])
+def test_nothing_else_is_a_tag(text: str) -> None:
+    assert not is_tag(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("nginx", "nginx"),
+        ("docker.io/library/nginx:1", "nginx"),
+        ("a/b", "a/b"),
+        ("library/a/b", "library/a/b"),
+        ("quay.io/library/nginx", "library/nginx"),
+        ("quay.io/nginx", "nginx"),
+    ],
+)
+def test_only_an_official_image_has_a_shorter_path(text: str, path: str) -> None:
+    assert short_path(parse_reference(text)) == path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import string
 
 from hypothesis import example, given, settings
@@ -46,6 +47,10 @@ def is_component(text: str) -> bool:
     )
 
 
+def is_path(text: str) -> bool:
+    return all(is_component(part) for part in text.split("/"))
+
+
 def is_host(text: str) -> bool:
     if text.startswith("["):
         return (
@@ -75,12 +80,68 @@ def is_digest(text: str) -> bool:
     return len(encoded) == length and set(encoded) <= set("0123456789abcdef")
 
 
-def check(reference: ImageReference) -> None:
-    assert is_domain(reference.domain)
-    assert all(is_component(part) for part in reference.repository.split("/"))
-    assert reference.tag is None or is_tag(reference.tag)
-    assert reference.digest is None or is_digest(reference.digest)
-    assert len(reference.name) <= 255
+Parts = tuple[str | None, str, str | None, str | None]
+
+
+def cuts(text: str, mark: str) -> list[tuple[str, str | None]]:
+    """Return all ways to take an optional last part off that a mark begins."""
+    places = [place for place, char in enumerate(text) if char == mark]
+    return [(text, None), *((text[:place], text[place + 1 :]) for place in places)]
+
+
+def derivations(text: str) -> list[Parts]:
+    """Return all ways in which the grammar makes a text of a domain, a path, a tag, a digest."""
+    found: list[Parts] = []
+    for tagged, digest in cuts(text, "@"):
+        if digest is not None and not is_digest(digest):
+            continue
+        for name, tag in cuts(tagged, ":"):
+            if tag is not None and not is_tag(tag):
+                continue
+            if is_path(name):
+                found.append((None, name, tag, digest))
+            domain, _, path = name.partition("/")
+            if is_domain(domain) and is_path(path):
+                found.append((domain, path, tag, digest))
+    return found
+
+
+def looks_like_a_host(component: str) -> bool:
+    marked = any(mark in component for mark in ".:") or component != component.lower()
+    return marked or component == "localhost"
+
+
+def meaning(text: str) -> ImageReference | None:
+    """Return what runtimes read in a text; None if it is no reference."""
+    bare = text.removeprefix("sha256:")
+    if len(bare) == 64 and set(bare) <= set("0123456789abcdef"):
+        return None
+    found = derivations(text)
+    hosts = [parts for parts in found if parts[0] is not None and looks_like_a_host(parts[0])]
+    paths = [parts for parts in found if parts[0] is None]
+    if not (hosts or paths):
+        return None
+    (domain, path, tag, digest) = (hosts or paths)[0]
+    if domain is None:
+        first, slash, rest = path.partition("/")
+        if slash and looks_like_a_host(first):
+            domain, path = first, rest
+    if domain in (None, "index.docker.io"):
+        domain = "docker.io"
+    if domain == "docker.io" and "/" not in path:
+        path = f"library/{path}"
+    return ImageReference(domain, path, tag, digest) if len(path) <= 255 else None
+
+
+def check(text: str) -> None:
+    """Compare what is read in a text with the second grammar."""
+    expected = meaning(text)
+    try:
+        reference = parse_reference(text)
+    except InvalidReferenceError:
+        assert expected is None, text
+        return
+    assert reference == expected, text
 
 
 components = st.from_regex(r"[a-z0-9]{1,6}((\.|_|__|-{1,3})[a-z0-9]{1,4}){0,2}", fullmatch=True)
@@ -124,23 +185,59 @@ def damaged(draw: st.DrawFn) -> str:
 @given(spellings())
 @example("index.docker.io/a")
 @example(f"a:1@{SHA512}")
+@example("foo_bar.com/a")
+@example(f"q.io/{'a' * 255}")
 def test_what_is_written_out_is_read_as_the_same(text: str) -> None:
     reference = parse_reference(text)
-    check(reference)
     assert parse_reference(str(reference)) == reference
     assert parse_reference(str(reference.pinned())) == reference.pinned()
 
 
 @quick
+@given(domains, st.lists(components, min_size=1, max_size=4), tags, digests)
+def test_the_parts_that_were_written_are_the_parts_that_are_read(
+    domain: str, path: list[str], tag: str | None, digest: str | None
+) -> None:
+    repository = "/".join(path)
+    written = ImageReference(domain, repository, tag, digest)
+    read = parse_reference(str(written))
+    assert (read.tag, read.digest) == (tag, digest)
+    if domain in ("docker.io", "index.docker.io"):
+        assert read.domain == "docker.io"
+        assert read.repository == (repository if "/" in repository else f"library/{repository}")
+    else:
+        assert read == written
+
+
+@quick
+@given(st.one_of(spellings(), damaged(), st.text(MARKS, max_size=30), st.text(max_size=30)))
+@example(HEX)
+@example(f"sha256:{HEX}")
+@example(f"docker.io/{HEX}")
+@example(f"q.io/{'a' * 256}")
+def test_what_is_read_is_what_the_grammar_says_and_nothing_invalid_is(text: str) -> None:
+    check(text)
+
+
+def test_every_short_text_is_read_as_the_grammar_says() -> None:
+    for length in range(6):
+        for chars in itertools.product("aA0.:/@_-", repeat=length):
+            check("".join(chars))
+
+
+def test_every_short_host_is_read_as_the_grammar_says() -> None:
+    for length in range(6):
+        for chars in itertools.product("aA.:_-[]", repeat=length):
+            check(f"{''.join(chars)}/a")
+
+
+@quick
 @given(st.one_of(damaged(), st.text(MARKS, max_size=30), st.text(max_size=30)))
-def test_nothing_invalid_is_let_through(text: str) -> None:
+def test_nothing_is_dropped_or_put_in_but_for_docker_hub(text: str) -> None:
     try:
         reference = parse_reference(text)
     except InvalidReferenceError:
         return
-    check(reference)
-    assert parse_reference(str(reference)) == reference
-    # And nothing was dropped on the way, or put in but for Docker Hub's sake.
     if reference.domain == "docker.io":
         short = text.removeprefix("index.").removeprefix("docker.io/").removeprefix("library/")
         assert str(reference).removeprefix("docker.io/").removeprefix("library/") == short
