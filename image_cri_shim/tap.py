@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +15,19 @@ from twisted.python import usage
 
 from image_cri_shim import __version__, unix_socket
 from image_cri_shim.bridge import WrongReactor, install_reactor
-from image_cri_shim.config import Config, detect_runtime_socket, load, override
+from image_cri_shim.config import (
+    DEFAULT_CONFIG,
+    Config,
+    detect_runtime_socket,
+    exposure,
+    load,
+    override,
+)
 from image_cri_shim.config.sockets import KNOWN_SOCKETS
 from image_cri_shim.errors import ConfigError, Problem
 from image_cri_shim.logs import connect_standard_logging, logger
 from image_cri_shim.reload import hold_hangups
 
-DEFAULT_CONFIG = "/etc/image-cri-shim.yaml"
 # sysexits.h: "something was found in an unconfigured or misconfigured state".
 EX_CONFIG = 78
 _DESCRIPTORS = 65536
@@ -115,7 +120,9 @@ def reader(options: Options, default: str = DEFAULT_CONFIG) -> Callable[[], Conf
             config = Config()
         else:
             config = load(path)
-            _warn_if_exposed(path, config)
+            exposed = exposure(path, config)
+            if exposed:
+                logger("image-cri-shim").warn("{exposed}", exposed=exposed)
         if required and config == Config() and running not in (None, config):
             # Written in two steps, or cut off: nobody goes back to all defaults this way.
             problem = "it says nothing but the defaults now; if that is meant, restart"
@@ -138,17 +145,6 @@ def _raise_descriptor_limit() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _warn_if_exposed(path: str, config: Config) -> None:
-    """Say so if everybody on the machine can read passwords."""
-    if all(registry.credentials is None for registry in config.all_registries):
-        return
-    with contextlib.suppress(OSError):
-        if os.stat(path).st_mode & stat.S_IROTH:
-            logger("image-cri-shim").warn(
-                "{path} holds a password and everybody can read it: chmod 600 {path}", path=path
-            )
 
 
 def _check_runtime(config: Config) -> None:

@@ -13,11 +13,15 @@ from image_cri_shim.config import (
     CACHE_KEYS,
     KEYS,
     REGISTRY_KEYS,
+    REWRITE_KEYS,
+    RULE_KEYS,
     Config,
+    Key,
     describe,
     load,
     override,
     parse,
+    warnings,
 )
 from image_cri_shim.errors import ConfigError
 
@@ -28,9 +32,27 @@ BOUNDED = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 
-KEY_NAMES = st.sampled_from([key.name for key in KEYS + CACHE_KEYS + REGISTRY_KEYS])
+ALL_KEYS = KEYS + CACHE_KEYS + REGISTRY_KEYS + RULE_KEYS + REWRITE_KEYS
+KEY_NAMES = st.sampled_from(sorted({key.name for key in ALL_KEYS}))
 VALUES = st.sampled_from(
-    ["/run/a.sock", "a.corp", "http://a.corp:5000", "admin:secret", "15m", "v1", "[::1]:1", ""]
+    [
+        "/run/a.sock",
+        "a.corp",
+        "http://a.corp:5000",
+        "a.corp/x/*",
+        "docker.io",
+        "*",
+        "*:latest",
+        "*.corp/*",
+        "team/x",
+        "sealos.hub:5000",
+        "admin:secret",
+        "digest",
+        "15m",
+        "v1",
+        "[::1]:1",
+        "",
+    ]
 )
 SCALARS = (
     VALUES
@@ -47,6 +69,23 @@ TREES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEY_NAMES, inner, max_size=4),
     max_leaves=20,
 )
+
+
+def shaped(keys: tuple[Key, ...]) -> st.SearchStrategy[dict[str, object]]:
+    """Return mappings that are nearly right: their keys are known and their nesting is right."""
+
+    def value(key: Key) -> st.SearchStrategy[object]:
+        one: st.SearchStrategy[object] = shaped(key.keys) if key.keys else SCALARS
+        if not key.many:
+            return one
+        listed = st.lists(one, max_size=3)
+        return listed | one if key.or_one else listed
+
+    required = {key.name: value(key) for key in keys if key.required}
+    others = {key.name: value(key) for key in keys if not key.required}
+    return st.fixed_dictionaries(required, optional=others)
+
+
 # Pieces that YAML's own rules turn on, so that a random text gets past the first character.
 PIECES = (
     KEY_NAMES
@@ -86,7 +125,9 @@ def answer(text: str) -> Config | ConfigError:
 def check(text: str) -> None:
     result = answer(text)
     if isinstance(result, Config):
-        assert describe(result)
+        for line in (*(": ".join(pair) for pair in describe(result)), *warnings(result)):
+            assert line
+            assert len(line.splitlines()) == 1
         assert override(result, debug=result.debug) == result
         return
     assert result.problems
@@ -119,6 +160,54 @@ def test_any_mapping_over_the_known_keys_is_a_configuration_or_refused(
 
 
 @BOUNDED
+@given(shaped(KEYS), st.booleans())
+def test_any_values_at_their_places_are_a_configuration_or_refused(
+    tree: dict[str, object], flow: bool
+) -> None:
+    check(yaml.safe_dump(tree, default_flow_style=flow, allow_unicode=True))
+
+
+HOSTS = st.sampled_from(["a.corp", "b.corp:5000", "docker.io", "*", "*.corp", "[::1]:1", "A.corp"])
+PATHS = st.sampled_from(["", "/*", "/x", "/x/*", "/x/y", "/library/nginx"])
+PATTERNS = st.tuples(HOSTS, PATHS).map("".join)
+NAMES = st.sampled_from(["a.corp", "a.corp/x", "b.corp:5000/x/y", "sealos.hub:5000", "docker.io"])
+RULES = st.fixed_dictionaries(
+    {"match": PATTERNS | st.lists(PATTERNS, min_size=1, max_size=3)},
+    optional={
+        "tags": st.lists(st.sampled_from(["latest", "v*", "1.20"]), max_size=2),
+        "registries": st.lists(NAMES, max_size=3, unique=True),
+        "exclude": st.lists(st.tuples(PATTERNS, st.sampled_from(["", ":v*"])).map("".join)),
+        "rewrite": st.lists(
+            st.fixed_dictionaries(
+                {"from": PATTERNS, "to": st.sampled_from(["", "*", "y", "y/*", "/y/z/"])}
+            ),
+            max_size=2,
+        ),
+        "originAllowed": st.booleans(),
+    },
+)
+REGISTRIES = st.fixed_dictionaries(
+    {"address": st.sampled_from(["a.corp", "http://a.corp", "b.corp:5000", "docker.io", "A.corp"])},
+    optional={
+        "prefix": st.sampled_from(["", "x", "x/y"]),
+        "auth": st.sampled_from(["", "admin:secret"]),
+        "authFile": st.sampled_from(["", "/a.json"]),
+        "caFile": st.sampled_from(["", "/ca.pem"]),
+        "insecureSkipVerify": st.booleans(),
+        "trustFor": st.sampled_from(["all", "tag", "digest"]),
+    },
+)
+
+
+@BOUNDED
+@given(st.lists(REGISTRIES, max_size=3), st.lists(RULES, max_size=4))
+def test_any_registries_and_rules_are_a_configuration_or_refused(
+    registries: list[object], rules: list[object]
+) -> None:
+    check(yaml.safe_dump({"registries": registries, "rules": rules}))
+
+
+@BOUNDED
 @given(st.binary())
 def test_any_file_is_a_configuration_or_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "shim.yaml"
@@ -136,6 +225,12 @@ def test_a_password_after_any_beginning_is_repeated_by_no_error(noise: str, piec
         f"auth:{piece}{secret}{noise}",
         f"auth: admin:{secret}{piece}{noise}\nforce: 1\n",
         f"address: {piece}{noise}:{secret}@a.corp",
+        f"registries: [{{address: a.corp, authFile: {piece}{noise}{secret}}}]",
+        f"registries:\n- address: {piece}{noise}:{secret}@a.corp",
+        f"registries:\n- address: a.corp\n  auth: {piece}{noise}{secret}\n  authFile: /a\n",
+        f"offline:\n  authFile: {piece}{noise}{secret}\n",
+        f"offline:\n  keyFile: {piece}{noise}{secret}\n  caFile: {secret}{noise}",
+        f"rules:\n- match: a.io\n  registries: [{piece}{noise}:{secret}@a.corp]\n",
     ):
         result = answer(text)
         if isinstance(result, ConfigError):

@@ -46,8 +46,11 @@ cache: {imageCacheSize: 5, imageCacheTTL: 500ms, statsLogInterval: 0, disableSta
         ("ReloadInterval", "off"),
         ("OfflinePriority", "7"),
         ("Registries", "b.corp (priority 10), a.corp:5000 (priority 500)"),
+        ("Rules", "none"),
+        ("LookupGrace", "1s"),
         ("ImageCacheSize", "5"),
         ("ImageCacheTTL", "500ms"),
+        ("AbsentTTL", "30s"),
         ("DomainCacheTTL", "10m0s"),
         ("StatsLogInterval", "off"),
         ("DisableStats", "true"),
@@ -70,6 +73,96 @@ def test_an_empty_password_is_not_set() -> None:
     lines = dict(describe(parse("auth: 'admin:'", "f")))
     assert lines["Username"] == "admin"
     assert lines["Password"] == "not set"
+
+
+def after(name: str, text: str) -> list[str]:
+    """Return the lines that are said of a file, from one with a name on."""
+    lines = [f"{key}: {value}" for key, value in describe(parse(text, "f"))]
+    first = next(index for index, line in enumerate(lines) if line.startswith(f"{name}: "))
+    return lines[first:]
+
+
+def test_each_registry_with_settings_has_a_line_that_shows_what_is_not_the_default() -> None:
+    text = """\
+address: https://hub.corp
+auth: admin:secret
+offline: {prefix: a, keepHost: true}
+registries:
+  - address: plain.corp
+    priority: 7
+  - address: harbor.corp
+    prefix: dockerhub
+    auth: "robot$x:secret"
+    trustFor: digest
+    connectTimeout: 500ms
+    timeout: 1m
+    maxConnections: 4
+  - address: harbor.corp
+    prefix: quay
+    authFile: /root/.docker/config.json
+    caFile: /ca.pem
+    certFile: /c.pem
+    keyFile: /k.pem
+  - {address: loose.corp, auth: "nobody:", insecureSkipVerify: true}
+  - {address: "http://[::1]:5000", timeout: 10s, trustFor: all, keepHost: false}
+"""
+    assert after("Registries", text)[:7] == [
+        (
+            "Registries: plain.corp (priority 7), harbor.corp/dockerhub (priority 500), "
+            "harbor.corp/quay (priority 500), loose.corp (priority 500), [::1]:5000 (priority 500)"
+        ),
+        "Registry hub.corp/a: prefix a, keepHost true",
+        (
+            "Registry harbor.corp/dockerhub: user robot$x (password set), prefix dockerhub, "
+            "trustFor digest, connectTimeout 500ms, timeout 1m0s, maxConnections 4"
+        ),
+        (
+            "Registry harbor.corp/quay: authFile /root/.docker/config.json, prefix quay, "
+            "caFile /ca.pem, certFile /c.pem, keyFile /k.pem"
+        ),
+        "Registry loose.corp: user nobody (password not set), insecureSkipVerify true",
+        "Registry [::1]:5000: http",
+        "Rules: none",
+    ]
+
+
+def test_each_rule_has_a_line() -> None:
+    text = """\
+registries: [{address: harbor.corp, prefix: dh}]
+lookupGrace: 0
+cache: {absentTTL: 0}
+rules:
+  - match: docker.io
+    registries: [harbor.corp/dh, "sealos.hub:5000"]
+    exclude: ["*:latest", docker.io/library/*]
+    originAllowed: false
+  - match: [quay.io/a/*, "*.corp"]
+    tags: [v1.*, latest]
+    registries: []
+  - match: registry.k8s.io
+    rewrite:
+      - {from: registry.k8s.io/pause, to: /google_containers/pause/}
+      - {from: registry.k8s.io/a/*, to: "*"}
+      - {from: registry.k8s.io, to: google_containers}
+"""
+    lines = after("Rules", text)
+    assert lines[:7] == [
+        "Rules: 3",
+        (
+            "Rule 1: docker.io -> harbor.corp/dh, sealos.hub:5000; exclude *:latest, "
+            "docker.io/library/*; origin not allowed"
+        ),
+        "Rule 2: quay.io/a/*, *.corp (tags v1.*, latest) -> none",
+        (
+            "Rule 3: registry.k8s.io -> all registries; rewrite registry.k8s.io/pause -> "
+            "google_containers/pause, registry.k8s.io/a/* -> *, "
+            "registry.k8s.io -> google_containers/*"
+        ),
+        "LookupGrace: 0s (strict order)",
+        "ImageCacheSize: 1024",
+        "ImageCacheTTL: 30m0s",
+    ]
+    assert "AbsentTTL: off" in lines
 
 
 def test_options_override_the_file() -> None:

@@ -6,7 +6,7 @@ import traceback
 
 import pytest
 
-from image_cri_shim.config import describe, override, parse
+from image_cri_shim.config import describe, override, parse, warnings
 from image_cri_shim.errors import ConfigError
 
 SECRET = "hunter2"
@@ -63,6 +63,25 @@ BROKEN = [
     "registries: [{address: a.corp, Auth: 'admin:hunter2'}]",
     "registries: [{address: a.corp, auth: hunter2}]",
     "registries: [{auth: 'admin:hunter2'}]",
+    "registries: [{address: a.corp, auth: admin:pass,hunter2}]",
+    "registries: [{address: a.corp, auth: admin:pass, hunter2}]",
+    "{auth: admin:pass,hunter2, debug: true}",
+    "registries: [{address: a.corp, authFile: hunter2}]",
+    "registries: [{address: a.corp, authFile: 'admin:hunter2'}]",
+    "registries: [{address: a.corp, auth: 'admin:hunter2', authFile: /a}]",
+    "registries: [{address: a.corp, auth: 'admin:hunter2', keyFile: /a}]",
+    "registries: [{address: a.corp, auth: 'admin:hunter2'}, {address: http://a.corp, prefix: x}]",
+    "registries: [{address: a.corp/hunter2:x}]",
+    "registries: [{address: a.corp, keyFile: '-----BEGIN PRIVATE KEY----- hunter2'}]",
+    "offline: {authFile: hunter2}",
+    "offline: {auth: 'admin:hunter2'}",
+    "address: ''\nauth: admin:hunter2\noffline: {keepHost: true}",
+    "auth: admin:hunter2\noffline: {authFile: /a}",
+    "rules: [{match: a.io, registries: ['https://admin:hunter2@a.corp']}]",
+    "rules: [{match: a.io, registries: ['admin:hunter2']}]",
+    "rules: [{match: a.io, auth: 'admin:hunter2'}]",
+    "rules: [{match: {auth: 'admin:hunter2'}}]",
+    "rules: [{match: a.io, registries: *hunter2}]",
     "address: http://admin:hunter2@a.corp",
     "address: admin:hunter2@a.corp",
     "address: http://admin:hun/ter2@a.corp/hunter2",
@@ -102,8 +121,10 @@ def test_no_error_repeats_a_password(text: str) -> None:
 
 def test_no_repr_and_no_description_has_a_password() -> None:
     config = parse(
-        "auth: admin:hunter2\nregistries: [{address: a.corp, auth: 'robot:hunter2'}]\n", "f"
+        "auth: admin:hunter2\nregistries: [{address: http://a.corp, auth: 'robot:hunter2'}]\n", "f"
     )
+    assert len(warnings(config)) == 2
+    assert SECRET not in repr(warnings(config))
     assert config.offline is not None
     assert config.offline.credentials is not None
     assert config.offline.credentials.password == SECRET

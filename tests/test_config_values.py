@@ -8,7 +8,10 @@ import pytest
 from image_cri_shim.config import (
     CACHE_KEYS,
     KEYS,
+    OFFLINE_KEYS,
     REGISTRY_KEYS,
+    REWRITE_KEYS,
+    RULE_KEYS,
     CacheConfig,
     Config,
     Key,
@@ -16,6 +19,8 @@ from image_cri_shim.config import (
 )
 from image_cri_shim.credentials import Credentials
 from image_cri_shim.decision import Registry
+from image_cri_shim.pattern import parse_pattern, parse_tagged_pattern
+from image_cri_shim.rules import Rewrite, Rule
 
 FULL = """\
 # Everything.
@@ -30,14 +35,38 @@ version: v1alpha2
 timeout: 20m0s
 reloadInterval: 1m
 offlinePriority: 9000
+offline:
+  caFile: /etc/hub.pem
+  maxConnections: 4
 registries:
   - address: http://harbor.corp
     auth: robot:secret
     priority: 10000
   - address: mirror.corp:8443
+    authFile: /root/.docker/config.json
+    prefix: team/proxy
+    keepHost: true
+    trustFor: digest
+    certFile: /etc/client.pem
+    keyFile: /etc/client.key
+    insecureSkipVerify: true
+    connectTimeout: 500ms
+    timeout: 2s
+    maxConnections: 1000
+rules:
+  - match: [quay.io/*, "*.corp"]
+    tags: [v1.*]
+    registries: [mirror.corp:8443/team/proxy, hub.corp:5000]
+    exclude: ["*:latest"]
+    rewrite:
+      - from: quay.io/a/*
+        to: b/*
+    originAllowed: false
+lookupGrace: 2s
 cache:
   imageCacheSize: 10
   imageCacheTTL: 1h30m
+  absentTTL: 5s
   domainCacheTTL: 0
   statsLogInterval: 90s
   disableStats: true
@@ -53,6 +82,8 @@ def test_every_key_arrives_where_the_program_reads_it() -> None:
             credentials=Credentials("admin", "pass:word"),
             priority=9000,
             offline=True,
+            ca_file="/etc/hub.pem",
+            max_connections=4,
         ),
         registries=(
             Registry(
@@ -61,8 +92,33 @@ def test_every_key_arrives_where_the_program_reads_it() -> None:
                 credentials=Credentials("robot", "secret"),
                 priority=10000,
             ),
-            Registry("mirror.corp:8443", priority=500),
+            Registry(
+                "mirror.corp:8443",
+                priority=500,
+                auth_file="/root/.docker/config.json",
+                prefix="team/proxy",
+                keep_host=True,
+                trust_for="digest",
+                cert_file="/etc/client.pem",
+                key_file="/etc/client.key",
+                insecure_skip_verify=True,
+                connect_timeout=0.5,
+                timeout=2.0,
+                max_connections=1000,
+            ),
         ),
+        rules=(
+            Rule(
+                1,
+                (parse_pattern("quay.io/*"), parse_pattern("*.corp")),
+                tags=("v1.*",),
+                registries=("mirror.corp:8443/team/proxy", "hub.corp:5000"),
+                exclude=(parse_tagged_pattern("*:latest"),),
+                rewrite=(Rewrite(parse_pattern("quay.io/a/*"), "b"),),
+                origin_allowed=False,
+            ),
+        ),
+        lookup_grace=2.0,
         force=True,
         debug=True,
         image="/srv/state",
@@ -72,6 +128,7 @@ def test_every_key_arrives_where_the_program_reads_it() -> None:
         cache=CacheConfig(
             image_cache_size=10,
             image_cache_ttl=5400.0,
+            absent_ttl=5.0,
             domain_cache_ttl=0.0,
             stats_log_interval=90.0,
             disable_stats=True,
@@ -91,7 +148,9 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         version="auto",
         timeout=900.0,
         reload_interval=15.0,
-        cache=CacheConfig(1024, 1800.0, 600.0, 60.0, False),
+        rules=(),
+        lookup_grace=1.0,
+        cache=CacheConfig(1024, 1800.0, 30.0, 600.0, 60.0, False),
     )
 
 
@@ -117,16 +176,28 @@ def test_the_defaults_of_a_registrys_keys_written_out_mean_the_same_as_its_addre
     assert full == parse("registries: [{address: a.corp}]", "f")
 
 
-def test_the_table_of_keys_has_an_attribute_for_each_but_those_that_make_the_offline_registry() -> (
-    None
-):
+def test_the_defaults_of_a_rules_keys_written_out_mean_the_same_as_its_pattern_alone() -> None:
+    written_out = "".join(f"    {key.name}: {key.default}\n" for key in RULE_KEYS if key.default)
+    full = parse("rules:\n  - match: a.corp\n" + written_out, "f")
+    assert full.rules == (Rule(1, (parse_pattern("a.corp"),)),)
+    assert full == parse("rules: [{match: a.corp}]", "f")
+    assert [key.name for key in RULE_KEYS if not key.default] == ["match", "registries"]
+    assert all(key.required and not key.default for key in REWRITE_KEYS)
+
+
+def test_the_table_of_keys_has_an_attribute_for_each() -> None:
     fields = {field.name for field in attrs.fields(Config)}
     assert {key.attribute for key in KEYS} - fields == {"address", "auth", "offline_priority"}
-    assert fields - {key.attribute for key in KEYS} == {"offline"}
+    assert fields <= {key.attribute for key in KEYS}
     assert [key.attribute for key in CACHE_KEYS] == [
         field.name for field in attrs.fields(CacheConfig)
     ]
-    for key in KEYS + CACHE_KEYS + REGISTRY_KEYS:
+    registry = {field.name for field in attrs.fields(Registry)}
+    assert {key.attribute for key in OFFLINE_KEYS} <= registry
+    assert {key.attribute for key in REGISTRY_KEYS} - registry == {"address", "auth"}
+    rule = {field.name for field in attrs.fields(Rule)}
+    assert {key.attribute for key in RULE_KEYS} == rule - {"number"}
+    for key in KEYS + CACHE_KEYS + REGISTRY_KEYS + RULE_KEYS + REWRITE_KEYS:
         assert key.doc.endswith(".")
         assert "\n" not in key.doc
         assert (key.parser is None) == bool(key.keys)

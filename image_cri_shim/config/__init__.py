@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+from image_cri_shim.config.caution import exposure, warnings
 from image_cri_shim.config.description import describe
 from image_cri_shim.config.durations import format_duration, parse_duration
-from image_cri_shim.config.keys import CACHE_KEYS, KEYS, REGISTRY_KEYS, Key
-from image_cri_shim.config.loader import load, parse
+from image_cri_shim.config.keys import (
+    CACHE_KEYS,
+    KEYS,
+    OFFLINE_KEYS,
+    REGISTRY_KEYS,
+    REWRITE_KEYS,
+    RULE_KEYS,
+    Key,
+)
+from image_cri_shim.config.loader import DEFAULT_CONFIG, load, parse, parse_bytes
 from image_cri_shim.config.overrides import override
 from image_cri_shim.config.settings import CacheConfig, Config, VersionChoice
 from image_cri_shim.config.sockets import KNOWN_SOCKETS, detect_runtime_socket
 
 __all__ = [
     "CACHE_KEYS",
+    "DEFAULT_CONFIG",
     "KEYS",
     "KNOWN_SOCKETS",
+    "OFFLINE_KEYS",
     "REGISTRY_KEYS",
+    "REWRITE_KEYS",
+    "RULE_KEYS",
     "CacheConfig",
     "Config",
     "Key",
     "VersionChoice",
     "describe",
     "detect_runtime_socket",
+    "exposure",
     "format_duration",
     "load",
     "override",
     "parse",
+    "parse_bytes",
     "parse_duration",
+    "warnings",
 ]

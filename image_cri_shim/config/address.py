@@ -1,4 +1,8 @@
-"""A registry's address: ``http://host[:port]``, ``https://host[:port]`` or ``host[:port]``."""
+"""Where a registry is, and the path below it.
+
+An address is ``http://host[:port]``, ``https://host[:port]`` or ``host[:port]``; what stands in
+front of its images' paths (``dockerhub-proxy``) is said apart from it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,13 @@ import ipaddress
 import re
 
 from image_cri_shim.decision import Registry
-from image_cri_shim.reference import InvalidReferenceError, check_domain, stands_for_itself
+from image_cri_shim.reference import (
+    ImageReference,
+    InvalidReferenceError,
+    check_domain,
+    parse_reference,
+    stands_for_itself,
+)
 
 _SCHEMES = {"http": True, "https": False}
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,15})://")
@@ -17,12 +27,17 @@ _WORD = re.compile(r"[\w.-]{1,60}", re.ASCII)
 _LAST_PORT = 65535
 # A name in the DNS has at most 253 characters (RFC 1035, section 2.3.4, without the length bytes).
 _HOST_LIMIT = 253
+# A name, its host included, has at most 255 characters; images need some of them.
+_PATH_LIMIT = 200
 _PARTS = {"?": "a query", "#": "a fragment", "/": "a path"}
+# The part of a registry's URLs that belongs to the protocol (OCI distribution specification).
+_API = "v2"
 
 
-def parse_address(text: str) -> Registry:
+def parse_address(text: str, prefix: str = "write it as `prefix: {}`") -> Registry:
     """Return the registry at ``text``, without credentials; no scheme means https.
 
+    :param prefix: what to do about a path after the host, which stands for the braces.
     :raises ValueError: it is no address; the message is a clause about what was found. It repeats
         only what cannot be a password that somebody wrote into the address.
     """
@@ -42,10 +57,51 @@ def parse_address(text: str) -> Registry:
     domain = text.removesuffix("/")
     for mark, part in _PARTS.items():
         if mark in domain:
-            raise ValueError(f"found {part} after the host")
+            hint = _path_hint(domain, prefix) if mark == "/" else ""
+            raise ValueError(f"found {part} after the host{hint}")
     if not domain:
         raise ValueError("found no host")
     return Registry(_checked(domain), plain_http=plain_http)
+
+
+def parse_path(text: str) -> str:
+    """Return a path of repositories, ``team/proxy``, without slashes at its ends.
+
+    :raises ValueError: it is none; the message is a clause about what was found.
+    """
+    path = text.strip("/")
+    if not path:
+        raise ValueError("found an empty path")
+    if len(path) > _PATH_LIMIT:
+        raise ValueError(f"found one of {len(path)} characters, more than {_PATH_LIMIT}")
+    if "//" in path:
+        raise ValueError("found two slashes with nothing in between")
+    if _is_path(path):
+        return path
+    if _is_path(path.lower()):
+        raise ValueError("found a capital letter: paths are lower case")
+    raise ValueError(
+        "found something other than lower-case letters and digits with one of . _ __ - between them"
+    )
+
+
+def _is_path(text: str) -> bool:
+    host = "localhost"
+    try:
+        return parse_reference(f"{host}/{text}") == ImageReference(host, text)
+    except InvalidReferenceError:
+        return False
+
+
+def _path_hint(domain: str, prefix: str) -> str:
+    """Say what to do about a path after a host, if it is one that can be repeated."""
+    path = domain.partition("/")[2]
+    if path.strip("/") == _API:
+        return f": leave /{_API} out"
+    try:
+        return ": " + prefix.format(parse_path(path.removeprefix(f"{_API}/")))
+    except ValueError:
+        return ""
 
 
 def _checked(domain: str) -> str:

@@ -19,7 +19,7 @@ from image_cri_shim.errors import ConfigError, Problem
 
 # Bounds that no sensible file comes near; with them, reading takes seconds at most.
 SIZE_LIMIT = 1 << 20
-NODE_LIMIT = 10_000
+NODE_LIMIT = 100_000
 DEPTH_LIMIT = 16
 
 

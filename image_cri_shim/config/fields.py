@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import attrs
 
-from image_cri_shim.config.address import parse_address
+from image_cri_shim.config.address import parse_address, parse_path
 from image_cri_shim.config.document import Kind, Scalar
 from image_cri_shim.config.durations import parse_duration
 from image_cri_shim.config.sockets import PATH_LIMIT, parse_socket_path
@@ -18,6 +18,8 @@ from image_cri_shim.decision import Registry
 # Longer than any value that is meant seriously; a timer's arithmetic stays exact below it.
 LONGEST = 10 * 365 * 24 * 3600.0
 _SHOWN_LIMIT = 60
+# PATH_MAX of linux/limits.h, without the NUL.
+_FILE_LIMIT = 4095
 # Unicode's control characters, line and paragraph separators.
 _CONTROL = frozenset({"Cc", "Zl", "Zp"})
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})", re.ASCII)
@@ -133,6 +135,26 @@ def _directory(scalar: Scalar) -> str:
     return text
 
 
+def _file_or_none(scalar: Scalar) -> str | None:
+    # Never repeated: who takes it for the place of the password itself writes that here.
+    text = read_text(scalar)
+    if not text:
+        return None
+    if not text.startswith("/"):
+        raise ValueError("found something that does not begin with /")
+    if text.endswith("/"):
+        raise ValueError("found a directory (it ends with /)")
+    length = len(text.encode())
+    if length > _FILE_LIMIT:
+        raise ValueError(f"found one of {length} bytes, more than {_FILE_LIMIT}")
+    return text
+
+
+def _path_or_empty(scalar: Scalar) -> str:
+    text = read_text(scalar)
+    return parse_path(text) if text else ""
+
+
 def _socket(scalar: Scalar) -> str:
     return parse_socket_path(read_text(scalar))
 
@@ -146,7 +168,9 @@ def _registry(scalar: Scalar) -> Registry:
 
 
 def _registry_or_none(scalar: Scalar) -> Registry | None:
-    return _registry(scalar) if scalar.text else None
+    if not scalar.text:
+        return None
+    return parse_address(read_text(scalar), "write it under `offline`, as `prefix: {}`")
 
 
 def _credentials(scalar: Scalar) -> Credentials | None:
@@ -168,6 +192,8 @@ BOOLEAN = Parser("true or false", _boolean)
 TIMEOUT = Parser("a duration of more than 0, such as 15m or 1h30m", _timeout)
 INTERVAL = Parser("a duration such as 15s or 1h30m, or 0", _interval)
 DIRECTORY = Parser("the absolute path of a directory", _directory)
+FILE = Parser("the absolute path of a file", _file_or_none)
+PATH = Parser("a path such as team/proxy", _path_or_empty)
 SOCKET = Parser(_SOCKET_PATH, _socket)
 OPTIONAL_SOCKET = Parser(_SOCKET_PATH, _socket_or_none)
 REGISTRY = Parser(_URL, _registry)

@@ -8,15 +8,25 @@ from image_cri_shim.config.fields import (
     BOOLEAN,
     CREDENTIALS,
     DIRECTORY,
+    FILE,
     INTERVAL,
     OPTIONAL_REGISTRY,
     OPTIONAL_SOCKET,
+    PATH,
     REGISTRY,
     SOCKET,
     TIMEOUT,
     Parser,
     choice,
     whole_number,
+)
+from image_cri_shim.config.pattern_fields import (
+    NAME,
+    ORIGIN,
+    PATTERN,
+    TAG,
+    TAGGED_PATTERN,
+    TARGET,
 )
 
 
@@ -25,13 +35,14 @@ class Key:
     """One key of a mapping.
 
     :ivar name: as written in the file, camelCase.
-    :ivar parser: what its value may be; None for a key that has ``keys``.
+    :ivar parser: what its value, or each in its list, may be; None for a key that has ``keys``.
     :ivar default: the value, as it would be written, that means the same as no value; empty if
         only the absence of the key means that.
     :ivar doc: one line for the documentation.
     :ivar keys: the keys of the mapping that is its value.
-    :ivar many: whether its value is a list of such mappings.
-    :ivar required: whether its mapping means nothing without it.
+    :ivar many: whether its value is a list of such values.
+    :ivar or_one: whether one of them may stand in place of the list.
+    :ivar required: whether its mapping means nothing without it; a list must have something in it.
     """
 
     name: str
@@ -40,6 +51,7 @@ class Key:
     doc: str
     keys: tuple[Key, ...] = ()
     many: bool = False
+    or_one: bool = False
     required: bool = False
 
     @property
@@ -61,6 +73,25 @@ def _snake(name: str) -> str:
 _PRIORITY = whole_number(0, 10_000)
 _CACHE_SIZE = whole_number(0, 1_000_000)
 
+# What can be said of every registry, the offline one included.
+OFFLINE_KEYS = (
+    Key("authFile", FILE, '""', "A docker config.json with its credentials; not with `auth`."),
+    Key("prefix", PATH, '""', "The path below which it holds other registries' images."),
+    Key("keepHost", BOOLEAN, "false", "Whether the origin's host begins the path of its images."),
+    Key(
+        "trustFor",
+        choice("all", "digest", "tag"),
+        "all",
+        "Which references it is asked for: all, or those with a digest, or those without.",
+    ),
+    Key("caFile", FILE, '""', "Certificates (PEM) to trust besides the system's."),
+    Key("certFile", FILE, '""', "The certificate (PEM) to show to it."),
+    Key("keyFile", FILE, '""', "That certificate's key (PEM), if it is not in the same file."),
+    Key("insecureSkipVerify", BOOLEAN, "false", "Do not verify its certificate."),
+    Key("connectTimeout", TIMEOUT, "3s", "How long finding its host and connecting may take."),
+    Key("timeout", TIMEOUT, "10s", "How long a whole look-up may take."),
+    Key("maxConnections", whole_number(1, 1000), "16", "How many look-ups it gets at a time."),
+)
 REGISTRY_KEYS = (
     Key(
         "address",
@@ -71,10 +102,32 @@ REGISTRY_KEYS = (
     ),
     Key("auth", CREDENTIALS, '""', "Its user:password; only the first colon separates."),
     Key("priority", _PRIORITY, "500", "0 to 10000; a registry with a higher one is asked first."),
+    *OFFLINE_KEYS,
+)
+REWRITE_KEYS = (
+    Key("from", ORIGIN, "", "The host, and the path below it, that are replaced.", required=True),
+    Key("to", TARGET, "", "The path that takes their place.", required=True),
+)
+RULE_KEYS = (
+    Key(
+        "match",
+        PATTERN,
+        "",
+        "The images that the rule is about.",
+        many=True,
+        or_one=True,
+        required=True,
+    ),
+    Key("tags", TAG, "[]", "Only images with such a tag.", many=True, or_one=True),
+    Key("registries", NAME, "", "The registries to ask, in order; [] for none.", many=True),
+    Key("exclude", TAGGED_PATTERN, "[]", "Images to leave alone.", many=True, or_one=True),
+    Key("rewrite", None, "[]", "Other paths for the images.", keys=REWRITE_KEYS, many=True),
+    Key("originAllowed", BOOLEAN, "true", "Whether an image may be pulled from its origin."),
 )
 CACHE_KEYS = (
-    Key("imageCacheSize", _CACHE_SIZE, "1024", "How many images are remembered at most."),
+    Key("imageCacheSize", _CACHE_SIZE, "1024", "How many answers are remembered at most."),
     Key("imageCacheTTL", INTERVAL, "30m", "How long it holds that a registry has an image."),
+    Key("absentTTL", INTERVAL, "30s", "How long it holds that a registry does not have one."),
     Key("domainCacheTTL", INTERVAL, "10m", "How long holds what is known about a registry."),
     Key("statsLogInterval", INTERVAL, "1m", "How often statistics are logged; 0 for never."),
     Key("disableStats", BOOLEAN, "false", "Count nothing."),
@@ -121,6 +174,14 @@ KEYS = (
         "1000",
         "0 to 10000; a registry with a higher one is asked first.",
     ),
+    Key("offline", None, "{}", "More about the offline registry.", keys=OFFLINE_KEYS),
     Key("registries", None, "[]", "The other registries.", keys=REGISTRY_KEYS, many=True),
+    Key("rules", None, "[]", "What holds for some images instead.", keys=RULE_KEYS, many=True),
+    Key(
+        "lookupGrace",
+        INTERVAL,
+        "1s",
+        "How long a registry is waited for that another one has overtaken; 0 for as it takes.",
+    ),
     Key("cache", None, "{}", "What look-ups may be remembered.", keys=CACHE_KEYS),
 )

@@ -14,16 +14,18 @@ import attrs
 from image_cri_shim.config.document import SIZE_LIMIT, Kind, Scalar, read_document
 from image_cri_shim.config.keys import CACHE_KEYS, KEYS, Key
 from image_cri_shim.config.mapping import Found, Walk
+from image_cri_shim.config.registries import read_registries
+from image_cri_shim.config.rules import read_rules
 from image_cri_shim.config.settings import CacheConfig, Config
 from image_cri_shim.config.sockets import same_path
 from image_cri_shim.config.template import find_placeholder
-from image_cri_shim.credentials import Credentials
-from image_cri_shim.decision import Registry
 from image_cri_shim.errors import ConfigError, Problem
 
-# The keys that together make one value, the offline registry.
+# The keys that are part of one value, the offline registry.
 _OFFLINE = ("address", "auth", "offlinePriority")
 _DEFAULTS = Config()
+# The file that is read unless another one is named.
+DEFAULT_CONFIG = "/etc/image-cri-shim.yaml"
 _NOT_REGULAR = "this is no regular file: name one that is"
 _TOO_BIG = f"it is larger than {SIZE_LIMIT // 1024} KiB: this cannot be the configuration"
 
@@ -61,7 +63,16 @@ def load(path: str | os.PathLike[str]) -> Config:
         message = "this cannot be the name of a file"
     if message:
         raise _whole_file(name, message)
-    return parse(_decoded(data, name), name)
+    return parse_bytes(data, name)
+
+
+def parse_bytes(data: bytes, filename: str) -> Config:
+    """Read a configuration file's content, or the beginning of one that is too long.
+
+    :param filename: what to call it in problems.
+    :raises ConfigError: with everything that is wrong with it; nothing else.
+    """
+    return parse(_decoded(data, filename), filename)
 
 
 def parse(text: str, filename: str) -> Config:
@@ -105,13 +116,18 @@ def _decoded(data: bytes, name: str) -> str:
 
 def _config(found: dict[str, Found], walk: Walk) -> Config:
     """Put the values together; what they say together may be wrong as well."""
-    given = _attributes(found, [key for key in KEYS if key.name not in _OFFLINE])
-    offline = _offline(found)
-    given["registries"] = _registries(found, offline, walk)
+    registries = read_registries(found, walk)
+    given = _attributes(found, [key for key in KEYS if key.parser is not None])
     if "cache" in found:
         inner = cast("dict[str, Found]", found["cache"].value)
         given["cache"] = CacheConfig(**_attributes(inner, CACHE_KEYS))
-    config = attrs.evolve(_DEFAULTS, offline=offline, **given)
+    config = attrs.evolve(
+        _DEFAULTS,
+        offline=registries.offline,
+        registries=registries.others,
+        rules=read_rules(found, registries, walk),
+        **given,
+    )
     if config.cri is not None and same_path(config.shim, config.cri) and not walk.refused("shim"):
         other = f"line {found['shim'].line}" if "shim" in found else "the default"
         message = f"expected the runtime's socket, found the same file as in `shim` ({other})"
@@ -121,51 +137,5 @@ def _config(found: dict[str, Found], walk: Walk) -> Config:
 
 # What the table's parsers return fits the attributes of the same name; a test holds them together.
 def _attributes(found: dict[str, Found], keys: Iterable[Key]) -> dict[str, Any]:
-    return {key.attribute: found[key.name].value for key in keys if key.name in found}
-
-
-def _offline(found: dict[str, Found]) -> Registry | None:
-    default = _DEFAULTS.offline
-    registry = default
-    if "address" in found:
-        registry = cast("Registry | None", found["address"].value)
-    if registry is None or default is None:
-        return None
-    registry = attrs.evolve(registry, offline=True)
-    return _with_access(registry, found, "offlinePriority", default.priority)
-
-
-def _registries(
-    found: dict[str, Found], offline: Registry | None, walk: Walk
-) -> tuple[Registry, ...]:
-    """Return the registries whose address is right, each domain once."""
-    places: dict[str, str] = {}
-    if offline is not None and not walk.refused("address"):
-        line = f"line {found['address'].line}" if "address" in found else "its default"
-        places[offline.domain.lower()] = f"`address` ({line})"
-    registries: list[Registry] = []
-    for item in cast("list[Found]", found["registries"].value) if "registries" in found else []:
-        given = cast("dict[str, Found]", item.value)
-        if "address" not in given:
-            continue
-        place = given["address"]
-        registry = cast("Registry", place.value)
-        domain = registry.domain.lower()
-        if domain in places:
-            message = f"expected each registry once, found {domain} also as {places[domain]}"
-            walk.refuse(place, place.path, message)
-            continue
-        places[domain] = f"`{place.path}` (line {place.line})"
-        registries.append(_with_access(registry, given, "priority", registry.priority))
-    return tuple(registries)
-
-
-def _with_access(
-    registry: Registry, found: dict[str, Found], priority: str, otherwise: int
-) -> Registry:
-    """Complete a registry with the values that stand beside its address."""
-    return attrs.evolve(
-        registry,
-        credentials=cast("Credentials | None", found["auth"].value) if "auth" in found else None,
-        priority=cast("int", found[priority].value) if priority in found else otherwise,
-    )
+    names = (key for key in keys if key.name in found and key.name not in _OFFLINE)
+    return {key.attribute: found[key.name].value for key in names}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import attrs
 
@@ -14,6 +15,11 @@ from image_cri_shim.errors import Problem
 
 # What looks like a key is repeated; ``{auth:admin:secret}`` makes a key of something else.
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}", re.ASCII)
+# How many names a message lists. And how many problems are told a name that was probably meant, out
+# of how many: finding it takes time, and nobody reads more.
+_LISTED = 20
+_SUGGESTIONS = 100
+_COMPARED = 500
 
 
 @attrs.frozen
@@ -21,7 +27,7 @@ class Found:
     """A value that was given, and where.
 
     :ivar value: what its parser returned; a dict of the same for a mapping, a list of such Found
-        for a list.
+        for a list, without those that are wrong.
     """
 
     value: object = attrs.field(repr=False)
@@ -39,14 +45,34 @@ class Walk:
     def __init__(self, file: str) -> None:
         self.problems: list[Problem] = []
         self._file = file
+        # The paths of problems and of everything that they are in; of mappings with other keys.
+        self._refused: set[str] = set()
+        self._unclear: set[str] = set()
 
     def refuse(self, place: Element | Found, path: str, message: str) -> None:
         """Keep a problem."""
         self.problems.append(Problem(self._file, place.line, place.column, path, message))
+        while path and path not in self._refused:
+            self._refused.add(path)
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
 
     def refused(self, path: str) -> bool:
-        """Tell whether there is a problem with exactly this key."""
-        return any(problem.path == path for problem in self.problems)
+        """Tell whether there is a problem with a key's value or with something in it."""
+        return path in self._refused
+
+    def unclear(self, path: str) -> bool:
+        """Tell whether something may be missing from a mapping because its key was no known one."""
+        return path in self._unclear
+
+    def suggestion(self, name: str, known: Collection[str]) -> str:
+        """Name what was probably meant in place of ``name``, or all there is."""
+        if len(self.problems) < _SUGGESTIONS and len(known) <= _COMPARED:
+            plain = {one.lower(): one for one in known}
+            near = difflib.get_close_matches(name.lower(), plain, n=1)
+            if near:
+                return f"did you mean `{plain[near[0]]}`?"
+        shown = [*itertools.islice(known, _LISTED), *(["..."] if len(known) > _LISTED else [])]
+        return f"known: {', '.join(shown)}"
 
     def mapping(self, element: Element, keys: tuple[Key, ...], path: str = "") -> dict[str, Found]:
         """Return what is given for ``keys``, by name; what is wrong is left out."""
@@ -54,13 +80,23 @@ class Walk:
         if not isinstance(element, Mapping):
             names = ", ".join(key.name for key in keys)
             self.refuse(element, path, f"expected a mapping of {names}; found {_what(element)}")
+            self._unclear.add(path)
             return found
         missing = {key.name for key in keys if key.required}
         known = {key.name: key for key in keys}
         for name, place, value in self._entries(element, path):
             inner = f"{path}.{name}" if path else name
             if name not in known:
-                self.refuse(place, inner, f"unknown key ({_suggestion(name, keys)})")
+                self._unclear.add(path)
+                hint = self.suggestion(name, known)
+                if isinstance(value, Scalar) and value.kind is Kind.NULL and not value.text:
+                    # {auth: admin:one,two} has the key two. It is not repeated.
+                    message = (
+                        f"unknown key without a value ({hint}): put a value with a comma in quotes"
+                    )
+                    self.refuse(place, path, message)
+                else:
+                    self.refuse(place, inner, f"unknown key ({hint})")
             elif not (isinstance(value, Scalar) and value.kind is Kind.NULL):
                 missing.discard(name)
                 item = self._value(value, known[name], inner)
@@ -74,15 +110,10 @@ class Walk:
         """Yield the keys that are names, once each."""
         seen: dict[str, Scalar] = {}
         for key, value in element.entries:
-            if not isinstance(key, Scalar) or key.kind in REFUSED:
-                self.refuse(key, path, f"expected a key, found {_what(key)}")
-            elif key.text == "<<":
-                self.refuse(key, path, "expected a key, found a merge key (<<): write the keys out")
-            elif key.kind is not Kind.STRING:
-                self.refuse(key, path, f"expected a key, found {_what(key)}")
-            elif _KEY.fullmatch(key.text) is None:
-                message = "expected a key, found something else (is a space missing after a colon?)"
-                self.refuse(key, path, message)
+            why = _no_name(key)
+            if why or not isinstance(key, Scalar):
+                self.refuse(key, path, f"expected a key, found {why}")
+                self._unclear.add(path)
             elif key.text in seen:
                 first = seen[key.text].line
                 inner = f"{path}.{key.text}" if path else key.text
@@ -92,21 +123,33 @@ class Walk:
                 yield key.text, key, value
 
     def _value(self, element: Element, key: Key, path: str) -> Found | None:
+        if not key.many:
+            return self._item(element, key, path)
         line, column = element.line, element.column
-        if key.many:
-            if not isinstance(element, Sequence):
-                self.refuse(element, path, f"expected a list, found {_what(element)}")
+        if isinstance(element, Sequence):
+            if key.required and not element.items:
+                self.refuse(element, path, f"expected {_list_of(key)}, found an empty list")
                 return None
             items = [
-                Found(self.mapping(item, key.keys, inner), item.line, item.column, inner)
+                self._item(item, key, f"{path}[{index}]")
                 for index, item in enumerate(element.items)
-                for inner in (f"{path}[{index}]",)
             ]
-            return Found(items, line, column, path)
+            return Found([item for item in items if item is not None], line, column, path)
+        if key.or_one and isinstance(element, Scalar) and element.kind not in REFUSED:
+            item = self._item(element, key, path)
+            return None if item is None else Found([item], line, column, path)
+        hint = ""
+        if key.parser is not None and isinstance(element, Scalar) and element.kind not in REFUSED:
+            hint = " (put it in brackets)"
+        self.refuse(element, path, f"expected {_list_of(key)}, found {_what(element)}{hint}")
+        return None
+
+    def _item(self, element: Element, key: Key, path: str) -> Found | None:
+        line, column = element.line, element.column
         if key.parser is None:
             return Found(self.mapping(element, key.keys, path), line, column, path)
         expected = key.parser.expected
-        if not isinstance(element, Scalar) or element.kind in REFUSED:
+        if not isinstance(element, Scalar) or element.kind in (*REFUSED, Kind.NULL):
             self.refuse(element, path, f"expected {expected}, found {_what(element)}")
             return None
         try:
@@ -114,6 +157,25 @@ class Walk:
         except ValueError as error:
             self.refuse(element, path, f"expected {expected}, {error}")
             return None
+
+
+def _list_of(key: Key) -> str:
+    if key.parser is None or not key.or_one:
+        return "a list"
+    return f"{key.parser.expected}, or a list of such"
+
+
+def _no_name(key: Element) -> str:
+    """Say what stands in a key's place, or nothing if it can be a key's name."""
+    if not isinstance(key, Scalar) or key.kind in REFUSED:
+        return _what(key)
+    if key.text == "<<":
+        return "a merge key (<<): write the keys out"
+    if key.kind is not Kind.STRING:
+        return _what(key)
+    if _KEY.fullmatch(key.text) is None:
+        return "something else (is a space missing after a colon?)"
+    return ""
 
 
 def _what(element: Element) -> str:
@@ -125,12 +187,3 @@ def _what(element: Element) -> str:
     if element.kind in REFUSED:
         return f"{element.kind.value}: write the value itself, in quotes if it begins like that"
     return element.kind.value
-
-
-def _suggestion(name: str, keys: tuple[Key, ...]) -> str:
-    """Name the key that was probably meant, or all there are."""
-    plain = {key.name.lower(): key.name for key in keys}
-    near = difflib.get_close_matches(name.lower(), plain, n=1)
-    if near:
-        return f"did you mean `{plain[near[0]]}`?"
-    return f"known: {', '.join(key.name for key in keys)}"

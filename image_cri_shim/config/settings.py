@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from image_cri_shim.decision import Registry
+from image_cri_shim.rules import Rule
 
 # The CRI version to speak to the runtime; ``auto`` finds out.
 VersionChoice: TypeAlias = Literal["auto", "v1", "v1alpha2"]
@@ -20,13 +21,16 @@ class CacheConfig:
 
     :ivar image_cache_size: images, at most; 0 remembers none.
     :ivar image_cache_ttl: seconds that a registry's "present" holds.
-    :ivar domain_cache_ttl: seconds that what is known about a registry itself holds.
+    :ivar absent_ttl: seconds that its "absent" holds.
+    :ivar domain_cache_ttl: seconds that what is known about a registry itself holds: how it wants
+        to be shown who asks, and what a credential helper said.
     :ivar stats_log_interval: seconds between two lines of statistics; 0 for none.
     :ivar disable_stats: whether nothing is counted.
     """
 
     image_cache_size: int = 1024
     image_cache_ttl: float = 1800.0
+    absent_ttl: float = 30.0
     domain_cache_ttl: float = 600.0
     stats_log_interval: float = 60.0
     disable_stats: bool = False
@@ -40,6 +44,9 @@ class Config:
     :ivar cri: the absolute path of the runtime's socket; None to detect it.
     :ivar offline: the offline registry with its credentials and priority, or None.
     :ivar registries: the other registries, as they stand in the file.
+    :ivar rules: what holds for some image references in place of the default.
+    :ivar lookup_grace: seconds to wait for a registry when one behind it has the image; 0 to wait
+        until it has answered.
     :ivar force: whether to start although the runtime's socket does not exist yet.
     :ivar debug: whether to log for debugging.
     :ivar image: the absolute path of the state directory.
@@ -52,6 +59,8 @@ class Config:
     cri: str | None = None
     offline: Registry | None = _OFFLINE
     registries: tuple[Registry, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    lookup_grace: float = 1.0
     force: bool = False
     debug: bool = False
     image: str = "/var/lib/image-cri-shim"

@@ -1,0 +1,182 @@
+"""Rules that no image can reach are refused, and only those."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from image_cri_shim.config import parse
+from image_cri_shim.errors import ConfigError
+from image_cri_shim.pattern import check_tag_pattern, parse_pattern
+from image_cri_shim.reference import parse_reference
+from image_cri_shim.rules import Rule
+
+HEAD = """\
+registries:
+  - {address: https://Harbor.corp, prefix: dockerhub}
+  - {address: https://Harbor.corp, prefix: quay}
+  - address: mirror.corp
+rules:
+"""
+NONE_LEFT = "expected images that no rule before this one is about, found those of"
+MOVE = "put this rule in front, or leave it out"
+
+
+def problems(text: str, head: str = HEAD) -> list[str]:
+    """Return the problems; the rules begin on line 1."""
+    with pytest.raises(ConfigError) as caught:
+        parse(head + text, "f")
+    above = head.count("\n")
+    return [
+        f"{one.line - above}:{one.column}: {one.path}: {one.message}"
+        for one in caught.value.problems
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        ("'*'", "docker.io"),
+        ("'*'", "docker.io/library/*"),
+        ("'*'", "'*'"),
+        ("'*'", "'*.corp'"),
+        ("'*'", "[docker.io, '*.corp/x']"),
+        ("'*/*'", "quay.io"),
+        ("[a.io, '*']", "quay.io"),
+        ("docker.io", "docker.io"),
+        ("docker.io", "index.docker.io/library/nginx"),
+        ("docker.io", "docker.io/*"),
+        ("docker.io/*", "docker.io"),
+        ("docker.io/library", "docker.io/library/nginx"),
+        ("docker.io/library/*", "docker.io/library/nginx"),
+        ("docker.io/library", "docker.io/library/n*"),
+        ("'*/library'", "quay.io/library/x"),
+        ("'*.corp'", "'*.corp/x'"),
+        # Its own images, too: both name the host.
+        ("mirror.corp", "mirror.corp/x"),
+    ],
+)
+def test_a_rule_for_which_no_image_is_left_is_refused(first: str, later: str) -> None:
+    text = f"  - match: {first}\n  - match: x.example\n    tags: a\n  - match: {later}\n"
+    assert (
+        problems(text)
+        == [
+            f"4:12: rules[2].match: {NONE_LEFT} rule 1 (line 6): {MOVE}",
+        ]
+        or problems(text)[-1] == f"4:12: rules[2].match: {NONE_LEFT} rule 1 (line 6): {MOVE}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        # Images of configured registries are only meant by rules that name their host.
+        ("'*'", "mirror.corp"),
+        ("'*'", "MIRROR.corp/x"),
+        ("'*'", "harbor.corp/quay/*"),
+        ("'*'", "sealos.hub:5000"),
+        ("'*'", "[docker.io, mirror.corp]"),
+        ("'*.corp'", "mirror.corp"),
+        ("'*/library'", "mirror.corp/library"),
+        ("docker.io/library/*", "docker.io/library"),
+        ("docker.io/library/*", "docker.io/nginx"),
+        ("docker.io/library/nginx", "docker.io/library/nginx*"),
+        ("docker.io/lib", "docker.io/library"),
+        ("docker.io/*/x", "docker.io/a"),
+        ("docker.io/*a", "docker.io/*a/b"),
+        ("docker.io", "'*'"),
+        ("docker.io", "docker.io:443"),
+        ("[docker.io, quay.io]", "'*.io'"),
+        # True, but not certain enough to say.
+        ("'*.io'", "quay.io"),
+    ],
+)
+def test_a_rule_for_which_some_images_are_left_is_taken(first: str, later: str) -> None:
+    assert len(parse(HEAD + f"  - match: {first}\n  - match: {later}\n", "f").rules) == 2
+
+
+def test_docker_hubs_images_are_nobodys_own() -> None:
+    head = "registries: [{address: docker.io, auth: 'a:b'}]\nrules:\n"
+    (found,) = problems("  - match: '*'\n  - match: docker.io\n", head)
+    assert found == f"2:12: rules[1].match: {NONE_LEFT} rule 1 (line 3): {MOVE}"
+
+
+def test_a_rule_for_some_tags_leaves_the_others() -> None:
+    assert (
+        len(parse(HEAD + "  - {match: '*', tags: latest}\n  - {match: docker.io}\n", "f").rules)
+        == 2
+    )
+    (found,) = problems("  - {match: docker.io}\n  - {match: docker.io, tags: latest}\n")
+    assert found == f"2:13: rules[1].match: {NONE_LEFT} rule 1 (line 6): {MOVE}"
+
+
+def test_several_rules_may_have_taken_all_images_of_one() -> None:
+    hosts = ["a.io", "b.io", "c.io", "d.io"]
+    text = "".join(f"  - match: {host}\n" for host in hosts)
+    (found,) = problems(text + "  - match: [b.io, a.io]\n")
+    assert found.endswith(f"{NONE_LEFT} rule 1 (line 6) and rule 2 (line 7): {MOVE}")
+    (found,) = problems(text + "  - match: [d.io, c.io, b.io, a.io]\n")
+    assert found.endswith(
+        f"rule 1 (line 6) and rule 2 (line 7) and rule 3 (line 8) and others: {MOVE}"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # The first rule may be about less than it seems.
+        "  - {match: '*', tags: 'a:b'}\n  - {match: docker.io}\n",
+        "  - {match: '*', tag: a}\n  - {match: docker.io}\n",
+        # The second may be about more.
+        "  - {match: '*'}\n  - {match: [docker.io, nginx]}\n",
+    ],
+)
+def test_a_rule_with_a_mistake_has_no_other_problem_in_its_wake(text: str) -> None:
+    assert len(problems(text)) == 1
+
+
+def test_a_registry_that_is_wrong_may_be_the_one_whose_host_a_rule_names() -> None:
+    head = "registries: [{address: docker.io/a b}]\nrules:\n"
+    text = "  - match: '*'\n  - match: quay.io\n"
+    assert [one for one in problems(text, head) if "rules" in one] == []
+
+
+HOSTS = ["*", "*.corp", "a.corp", "docker.io", "own.corp"]
+PATHS = ["", "/*", "/a", "/a/*", "/a/b", "/a*", "/library", "/nginx"]
+REFERENCES = [
+    parse_reference(f"{host}/{path}{tag}")
+    for host in ("a.corp", "docker.io", "own.corp", "c.io")
+    for path in ("a", "a/b", "a/b/c", "ab", "b", "library/nginx", "nginx", "nginx/x", "library/a/b")
+    for tag in (":x", f"@sha256:{'0' * 64}")
+]
+MATCHES = st.lists(
+    st.sampled_from([host + path for host, path in itertools.product(HOSTS, PATHS)]),
+    min_size=1,
+    max_size=2,
+)
+
+
+@settings(
+    derandomize=True, max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+@given(st.lists(st.tuples(MATCHES, st.sampled_from([[], ["x"]])), min_size=2, max_size=4))
+def test_no_rule_is_refused_that_is_the_one_for_some_image(
+    written: list[tuple[list[str], list[str]]],
+) -> None:
+    lines = "".join(f"- {{match: {match}, tags: {tags}}}\n" for match, tags in written)
+    refused = set()
+    try:
+        parse(f"registries: [{{address: own.corp}}]\nrules:\n{lines}", "f")
+    except ConfigError as error:
+        refused = {one.path for one in error.problems}
+    made = [
+        Rule(number, tuple(map(parse_pattern, match)), tags=tuple(map(check_tag_pattern, tags)))
+        for number, (match, tags) in enumerate(written, start=1)
+    ]
+    for reference in REFERENCES:
+        own = reference.domain == "own.corp"
+        chosen = next((one for one in made if one.matches(reference, own=own)), None)
+        assert chosen is None or f"rules[{chosen.number - 1}].match" not in refused
