@@ -8,32 +8,48 @@ from urllib.parse import quote
 
 import attrs
 
+# The user name that docker writes beside an identity token.
+IDENTITY_USERNAME = "<token>"
+
 
 @attrs.frozen
 class Credentials:
-    """A user's name and password for one registry.
+    """A user's name and password for one registry, or an identity token in their place.
 
-    The password is in no repr; read it only where it is sent.
+    The password and the token are in no repr; read them only where they are sent.
+
+    :ivar identity_token: what a token server gives tokens for in place of a password (an OAuth 2
+        refresh token); empty for a user with a password.
     """
 
     username: str
     password: str = attrs.field(repr=False)
+    identity_token: str = attrs.field(default="", repr=False)
 
     def basic(self) -> str:
-        """Return the value of an ``Authorization`` header for them (RFC 7617, UTF-8)."""
+        """Return the value of an ``Authorization`` header for them (RFC 7617, UTF-8).
+
+        An identity token cannot be sent so.
+        """
         pair = f"{self.username}:{self.password}".encode()
         return "Basic " + base64.b64encode(pair).decode("ascii")
 
     def spellings(self) -> tuple[str, ...]:
         """Return every text that betrays them: plain, in a header, in a URL, in JSON."""
         pair = self.basic().removeprefix("Basic ")
+        secrets = [secret for secret in (self.password, self.identity_token) if secret]
         return (
-            self.password,
+            *secrets,
             pair,
             pair.rstrip("="),
-            quote(self.password, safe=""),
-            json.dumps(self.password)[1:-1],
+            *(quote(secret, safe="") for secret in secrets),
+            *(json.dumps(secret)[1:-1] for secret in secrets),
         )
+
+
+def identity(token: str) -> Credentials:
+    """Return the credentials that an identity token is."""
+    return Credentials(IDENTITY_USERNAME, "", token)
 
 
 def parse_credentials(text: str) -> Credentials:

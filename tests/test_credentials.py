@@ -8,7 +8,7 @@ import traceback
 import attrs
 import pytest
 
-from image_cri_shim.credentials import Credentials, parse_credentials
+from image_cri_shim.credentials import Credentials, identity, parse_credentials
 from image_cri_shim.decision import Candidate, Decision, LookUp, Outcome, Registry
 from image_cri_shim.reference import parse_reference
 
@@ -76,3 +76,26 @@ def test_they_cannot_be_changed() -> None:
     credentials = Credentials("robot", SECRET)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         credentials.password = ""  # type: ignore[misc]
+
+
+def test_an_identity_token_is_in_no_repr_either() -> None:
+    registry = Registry("harbor.corp", credentials=identity(SECRET))
+    for holder in (registry.credentials, registry):
+        assert SECRET not in f"{holder} {holder!r}"
+    assert "<token>" in repr(registry)
+
+
+def test_every_spelling_of_an_identity_token_is_known() -> None:
+    spellings = identity('a/b"c+').spellings()
+    assert {'a/b"c+', "a%2Fb%22c%2B", 'a/b\\"c+'} <= set(spellings)
+
+
+@pytest.mark.parametrize("credentials", [Credentials("u", "pw"), identity("ey.J")])
+def test_no_spelling_is_so_short_that_everything_is_redacted(credentials: Credentials) -> None:
+    assert all(len(spelling) > 1 for spelling in credentials.spellings())
+
+
+def test_a_password_and_an_identity_token_are_two_things() -> None:
+    assert identity("same") != Credentials("<token>", "same")
+    assert identity("one") != identity("two")
+    assert len({identity("one"), identity("one"), identity("two")}) == 2

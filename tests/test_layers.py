@@ -19,10 +19,13 @@ PURE = {
     "credentials",
     "decision",
     "errors",
+    "pattern",
     "policy",
     "redaction",
     "reference",
     "registry.challenge",
+    "registry.docker_config",
+    "rules",
     "unix_socket",
 }
 PURE_PACKAGES = {"config"}

@@ -24,6 +24,8 @@ NOT_FOUND = 404
 HEAD_REFUSED = frozenset({405, 501})
 # Request time-out, too many requests: not what was asked is wrong, but when.
 _BUSY = frozenset({408, 429})
+# They may say when to come back (RFC 9110, section 15.6.4; RFC 6585, section 4).
+_LATER = frozenset({429, 503})
 _CLIENT_ERRORS = range(400, 500)
 _SERVER_ERRORS = range(500, 600)
 
@@ -36,9 +38,12 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{1
 class Finding:
     """What came of asking, without who was asked.
 
-    :ivar failing: whether this speaks against asking the registry again soon. A registry that
-        answers at once, be it that the credentials are wrong, is not failing.
-    :ivar retry_after: for how many seconds the registry wants to be left alone, if it said so.
+    :ivar failing: whether this speaks against asking the registry again soon. One that refuses the
+        configured credentials is better left alone for a while, for it may lock their account; one
+        that only asks for some is not failing.
+    :ivar retry_after: for how many seconds the registry wants to be left alone, if it said so; at
+        most 3600.
+    :ivar refused: whether the configured credentials were not accepted.
     """
 
     outcome: Outcome
@@ -47,6 +52,7 @@ class Finding:
     timed_out: bool = False
     failing: bool = False
     retry_after: float | None = None
+    refused: bool = False
 
 
 @attrs.frozen
@@ -74,7 +80,7 @@ def judge(reply: Reply, authorization: Authorization | None, digest: str | None)
     if status in _CLIENT_ERRORS and status not in _BUSY:
         return _refused(reply, authorization)
     if status in _SERVER_ERRORS or status in _BUSY:
-        after = reply.retry_after
+        after = reply.retry_after if status in _LATER else None
         return Finding(Outcome.UNKNOWN, str(status), failing=True, retry_after=after)
     return Finding(Outcome.UNKNOWN, f"{status}, which is no answer to a look-up")
 
@@ -118,17 +124,24 @@ def _denied(reply: Reply, authorization: Authorization | None) -> Finding | None
         return Finding(Outcome.UNKNOWN, f"{reply.status}, and asks for no credentials")
     if authorization.scheme == BASIC:
         if reply.status == UNAUTHORIZED:
-            return Finding(Outcome.UNKNOWN, "401 wrong credentials")
+            return _not_accepted("401 wrong credentials")
         return None
     errors = {
         challenge.parameters.get("error")
         for challenge in parse_challenges(reply.values("WWW-Authenticate"))
     }
     if "invalid_token" in errors:
-        return Finding(Outcome.UNKNOWN, f"{reply.status}, its token server's token is not accepted")
+        detail = f"{reply.status}, its token server's token is not accepted"
+        return (
+            Finding(Outcome.UNKNOWN, detail) if authorization.anonymous else _not_accepted(detail)
+        )
     if "insufficient_scope" in errors:
         return _absent_or_denied(reply, authorization)
     return None
+
+
+def _not_accepted(detail: str) -> Finding:
+    return Finding(Outcome.UNKNOWN, detail, failing=True, refused=True)
 
 
 def _by_code(reply: Reply, authorization: Authorization | None) -> Finding:

@@ -1,10 +1,9 @@
-"""The registry client: asks registries whether they hold a manifest."""
+"""The registry client: asks one registry whether it holds a manifest."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred, inlineCallbacks
@@ -13,126 +12,86 @@ from twisted.python.failure import Failure
 
 from image_cri_shim.clock import Clock
 from image_cri_shim.decision import Candidate, LookUp, Outcome, Registry
-from image_cri_shim.registry.agent import Budgets, PoolingAgent, make_agent
-from image_cri_shim.registry.answer import (
-    HEAD_REFUSED,
-    UNAUTHORIZED,
-    Answer,
-    Finding,
-    judge,
-)
-from image_cri_shim.registry.authorization import Access, Authorization, Authorizer
-from image_cri_shim.registry.exchange import Exchange, Reply, origin
+from image_cri_shim.registry.agent import PoolingAgent, make_agent
+from image_cri_shim.registry.answer import Answer, Finding
+from image_cri_shim.registry.authorization import Access, Authorizer
+from image_cri_shim.registry.credential_helper import Processes
+from image_cri_shim.registry.exchange import Exchange
 from image_cri_shim.registry.failure import Unanswered
-from image_cri_shim.registry.token import TokenRequest
-from image_cri_shim.registry.trust import Trust
+from image_cri_shim.registry.keyring import Keyring
+from image_cri_shim.registry.manifests import Manifests
+from image_cri_shim.registry.probe import Probe, Tls, Verdict, ask_base, verdict_on
+from image_cri_shim.registry.server import server_url
 
-# What is accepted as a manifest: OCI image specification, "Media types"; Docker's image manifest
-# version 2, schema 2; and schema 1, which only very old images have.
-_MANIFESTS = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-    "application/vnd.docker.distribution.manifest.v1+prettyjws",
-    "application/vnd.docker.distribution.manifest.v1+json",
-)
-ACCEPT = ", ".join(_MANIFESTS)
-# The one registry whose name is not that of its server.
-_SERVERS = {"docker.io": "registry-1.docker.io"}
-# How often a 401 is met in one look-up: with a token that was kept, and with a new one.
-_MOST_RENEWALS = 2
-
-
-def registry_of(candidate: Candidate) -> Registry:
-    """Return the registry that is asked about a candidate: an origin is asked anonymously."""
-    if candidate.registry is not None:
-        return candidate.registry
-    return Registry(candidate.reference.domain)
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @attrs.define(eq=False)
 class _Question:
-    """A look-up while it runs."""
+    """A look-up or a probe while it runs."""
 
-    candidate: Candidate
-    registry: Registry
     started: float
     # Whose answer it waits for, if not the registry's.
     waiting_for: str = ""
+    answered: bool = False
     timed_out: bool = False
     cancelled: bool = False
 
-    @property
-    def base(self) -> str:
-        """The registry's base URL, without a slash at the end."""
-        domain = _SERVERS.get(self.registry.domain, self.registry.domain)
-        return f"{'http' if self.registry.plain_http else 'https'}://{domain}"
+    def wait_for(self, whom: str) -> None:
+        """Note whose answer is awaited."""
+        self.waiting_for = whom
 
-    @property
-    def url(self) -> str:
-        """What is asked for."""
-        reference = self.candidate.reference
-        return f"{self.base}/v2/{reference.repository}/manifests/{reference.selector}"
+    def hear(self) -> None:
+        """Note that the registry's server has answered."""
+        self.answered = True
 
 
 class RegistryClient:
-    """Looks up manifests (OCI distribution specification, "Pulling manifests").
+    """Looks up manifests in one registry.
 
-    Every look-up ends with an answer within the total budget, whatever the registry does.
+    Every look-up ends with an answer within the registry's time-out, whatever the registry does.
 
     :param clock: measures and bounds look-ups.
     :param agent: makes the requests; its connections are the client's to close.
+    :param registry: whom to ask, and how.
+    :param keyring: has its credentials.
+    :param ttl: seconds that it is remembered how the registry wants to be shown who asks, and that
+        it refuses HEAD; 0 not at all.
     """
 
     _log = Logger()
 
-    def __init__(self, clock: Clock, agent: PoolingAgent, budgets: Budgets | None = None) -> None:
+    def __init__(
+        self, clock: Clock, agent: PoolingAgent, registry: Registry, keyring: Keyring, ttl: float
+    ) -> None:
         self._clock = clock
         self._agent = agent
-        self._budgets = budgets if budgets is not None else Budgets()
-        self._exchange = Exchange(agent, self._budgets.connect)
-        self._authorizer = Authorizer(self._exchange, clock)
-        # Base URLs of registries that serve manifests to GET only.
-        self._without_head: set[str] = set()
+        self._registry = registry
+        self._keyring = keyring
+        self._exchange = Exchange(agent, registry.connect_timeout)
+        self._authorizer = Authorizer(self._exchange, clock, ttl)
+        self._manifests = Manifests(self._exchange, self._authorizer, clock, ttl)
         self._running = 0
         self._when_idle: list[Deferred[None]] = []
 
-    def look_up(self, candidate: Candidate) -> Deferred[LookUp]:
-        """Ask a candidate's registry whether it holds the manifest.
+    def ask(self, candidate: Candidate) -> Deferred[Answer]:
+        """Ask whether the registry holds a candidate's manifest.
 
         :returns: a Deferred that fails only if it is cancelled, which aborts the connection.
             Everything that goes wrong is an unknown outcome with a detail.
         """
-        return self.ask(candidate).addCallback(lambda answer: answer.look_up)
+        return self._bounded(
+            lambda question: self._look_up(candidate, question),
+            lambda question, result: self._answer(candidate, question, result),
+        )
 
-    def ask(self, candidate: Candidate) -> Deferred[Answer]:
-        """Do the same, and say in addition what it means for the registry's health."""
-        question = _Question(candidate, registry_of(candidate), self._clock.seconds())
+    def probe(self) -> Deferred[Probe]:
+        """Find out whether the registry can be used as it is configured.
 
-        def finish(result: Finding | Failure) -> None:
-            if answered.called:
-                return
-            if timer.active():
-                timer.cancel()
-            self._ended()
-            if not question.cancelled:
-                answered.callback(self._answer(question, result))
-
-        def expire() -> None:
-            question.timed_out = True
-            asking.cancel()
-
-        def cancel(_: Deferred[Answer]) -> None:
-            question.cancelled = True
-            asking.cancel()
-
-        self._running += 1
-        answered: Deferred[Answer] = Deferred(cancel)
-        timer = self._clock.callLater(self._budgets.total, expire)
-        asking = self._ask(question)
-        asking.addBoth(finish)
-        return answered
+        :returns: a Deferred that fails only if it is cancelled, which aborts the connection.
+        """
+        return self._bounded(self._ask_base, self._probed)
 
     def close(self) -> Deferred[None]:
         """Let the running look-ups end, then close the connections.
@@ -144,7 +103,47 @@ class RegistryClient:
             self._when_idle.append(idle)
         else:
             idle.callback(None)
-        return idle.addCallback(lambda _: self._agent.close(self._budgets.connect))
+        return idle.addCallback(lambda _: self._agent.close(self._registry.connect_timeout))
+
+    def _bounded(
+        self,
+        start: Callable[[_Question], Deferred[T]],
+        conclude: Callable[[_Question, T | Unanswered], R],
+    ) -> Deferred[R]:
+        """Run something for no longer than the registry's time-out.
+
+        :param start: begins it.
+        :param conclude: says what its result means, or what has kept it from one.
+        """
+        question = _Question(self._clock.seconds())
+
+        def finish(result: T | Failure) -> None:
+            if answered.called:
+                return
+            if timer.active():
+                timer.cancel()
+            self._ended()
+            if question.cancelled:
+                return
+            if isinstance(result, Failure):
+                answered.callback(conclude(question, self._reason(question, result)))
+            else:
+                answered.callback(conclude(question, result))
+
+        def expire() -> None:
+            question.timed_out = True
+            asking.cancel()
+
+        def cancel(_: Deferred[R]) -> None:
+            question.cancelled = True
+            asking.cancel()
+
+        self._running += 1
+        answered: Deferred[R] = Deferred(cancel)
+        timer = self._clock.callLater(self._registry.timeout, expire)
+        asking = start(question)
+        asking.addBoth(finish)
+        return answered
 
     def _ended(self) -> None:
         self._running -= 1
@@ -153,109 +152,98 @@ class RegistryClient:
             for idle in waiting:
                 idle.callback(None)
 
-    def _answer(self, question: _Question, result: Finding | Failure) -> Answer:
-        finding = result if isinstance(result, Finding) else self._failed(question, result)
-        return Answer(
-            LookUp(
-                question.candidate,
-                finding.outcome,
-                finding.detail,
-                elapsed=self._clock.seconds() - question.started,
-                digest=finding.digest,
-                timed_out=finding.timed_out,
-            ),
-            failing=finding.failing,
-            retry_after=finding.retry_after,
-        )
-
-    def _failed(self, question: _Question, failure: Failure) -> Finding:
+    def _reason(self, question: _Question, failure: Failure) -> Unanswered:
         if question.timed_out:
-            detail = f"timed out after {self._budgets.total:g}s"
+            detail = f"timed out after {self._registry.timeout:g}s"
             if question.waiting_for:
                 detail += f", waiting for {question.waiting_for}"
-            return Finding(Outcome.UNKNOWN, detail, timed_out=True, failing=True)
-        reason = failure.value
-        if isinstance(reason, Unanswered):
-            return Finding(
-                Outcome.UNKNOWN,
-                reason.detail,
-                timed_out=reason.timed_out,
-                failing=reason.failing,
-                retry_after=reason.retry_after,
-            )
-        self._log.failure("look-up of {name} failed", failure, name=question.candidate.name)
-        return Finding(Outcome.UNKNOWN, f"failed: {type(reason).__name__}", failing=True)
+            return Unanswered(detail, timed_out=True)
+        if isinstance(failure.value, Unanswered):
+            return failure.value
+        self._log.failure("asking {name} failed", failure, name=self._registry.name)
+        return Unanswered(f"failed: {type(failure.value).__name__}")
 
     @inlineCallbacks
-    def _ask(self, question: _Question) -> Generator[Deferred[Any], Any, Finding]:
-        """Find out.
+    def _access(
+        self, repository: str, question: _Question
+    ) -> Generator[Deferred[Any], Any, Access]:
+        """Return what is asked for, with the credentials as they are now.
 
-        :raises Unanswered: it cannot be found out.
+        :raises Unanswered: they cannot be had.
         """
-        access = Access(
-            question.base, question.candidate.reference.repository, question.registry.credentials
-        )
-        authorization = self._authorizer.remembered(access)
-        reply = yield self._manifest(question, authorization)
-        for _ in range(_MOST_RENEWALS):
-            if reply.status != UNAUTHORIZED or origin(reply.url) != origin(question.url):
-                break
-            means = self._authorizer.meet(access, reply, authorization)
-            if means is None:
-                break
-            if isinstance(means, TokenRequest):
-                question.waiting_for = f"the token server {means.server}"
-                means = yield self._authorizer.fetch(means)
-                question.waiting_for = ""
-            authorization = means
-            reply = yield self._manifest(question, authorization)
-        finding = _judged(question, reply, authorization)
-        if finding is None:
-            reply = yield self._manifest(question, authorization, method="GET")
-            finding = _judged(question, reply, authorization)
-        if finding is None:
-            raise Unanswered(str(reply.status), failing=False)
-        return finding
+        question.wait_for("its credentials")
+        credentials = yield self._keyring.credentials(self._registry)
+        question.wait_for("")
+        return Access(server_url(self._registry), repository, credentials)
 
     @inlineCallbacks
-    def _manifest(
-        self, question: _Question, authorization: Authorization | None, method: str = "HEAD"
-    ) -> Generator[Deferred[Any], Any, Reply]:
-        """Ask for the manifest's head; by GET where the registry refuses HEAD."""
-        value = authorization.value if authorization is not None else None
-        if question.base in self._without_head:
-            method = "GET"
-        reply = yield self._exchange.request(
-            method, question.url, accept=ACCEPT, authorization=value
+    def _look_up(
+        self, candidate: Candidate, question: _Question
+    ) -> Generator[Deferred[Any], Any, Finding]:
+        access = yield self._access(candidate.reference.repository, question)
+        finding = yield self._manifests.find(access, candidate.reference, question.wait_for)
+        return finding  # type: ignore[no-any-return]
+
+    def _answer(
+        self, candidate: Candidate, question: _Question, result: Finding | Unanswered
+    ) -> Answer:
+        if isinstance(result, Unanswered):
+            outcome, digest = Outcome.UNKNOWN, None
+        else:
+            outcome, digest = result.outcome, result.digest
+        if result.refused:
+            self._keyring.forget(self._registry)
+        return Answer(
+            LookUp(
+                candidate,
+                outcome,
+                result.detail,
+                elapsed=self._clock.seconds() - question.started,
+                digest=digest,
+                timed_out=result.timed_out,
+            ),
+            failing=result.failing,
+            retry_after=result.retry_after,
         )
-        if reply.method == "HEAD" and reply.status in HEAD_REFUSED:
-            self._without_head.add(question.base)
-            reply = yield self._exchange.request(
-                "GET", question.url, accept=ACCEPT, authorization=value
-            )
-        return reply  # type: ignore[no-any-return]
 
+    @inlineCallbacks
+    def _ask_base(self, question: _Question) -> Generator[Deferred[Any], Any, Verdict]:
+        access = yield self._access("", question)
+        verdict = yield ask_base(
+            self._exchange, self._authorizer, access, question.hear, question.wait_for
+        )
+        return verdict  # type: ignore[no-any-return]
 
-def _judged(
-    question: _Question, reply: Reply, authorization: Authorization | None
-) -> Finding | None:
-    digest = question.candidate.reference.digest
-    if origin(reply.url) == origin(question.url):
-        return judge(reply, authorization, digest)
-    # Another server replied, and it was shown nothing.
-    if reply.status == UNAUTHORIZED:
-        host = origin(reply.url)[1]
-        raise Unanswered(f"redirects to {host}, which answers 401", failing=False)
-    return judge(reply, None, digest)
+    def _probed(self, question: _Question, result: Verdict | Unanswered) -> Probe:
+        verdict = verdict_on(result) if isinstance(result, Unanswered) else result
+        if verdict.refused:
+            self._keyring.forget(self._registry)
+        return Probe(
+            self._registry,
+            question.answered,
+            self._tls(question),
+            verdict.authentication,
+            self._authorizer.scheme,
+            verdict.detail,
+            self._clock.seconds() - question.started,
+        )
+
+    def _tls(self, question: _Question) -> Tls:
+        if self._registry.plain_http:
+            return "none"
+        if not question.answered:
+            return "unknown"
+        return "not verified" if self._registry.insecure_skip_verify else "verified"
 
 
 def make_registry_client(
-    reactor: Clock, *, budgets: Budgets | None = None, ca_file: Path | None = None
+    reactor: Processes, registry: Registry, keyring: Keyring, ttl: float
 ) -> RegistryClient:
-    """Make a client for real registries.
+    """Make the client for a registry.
 
     :param reactor: Twisted's, for TCP, names and time.
-    :param ca_file: PEM file with the only certificates to trust; None for the system's.
+    :param keyring: has its credentials.
+    :param ttl: seconds that it is remembered how the registry wants to be shown who asks, and that
+        it refuses HEAD; 0 not at all.
     """
-    budgets = budgets if budgets is not None else Budgets()
-    return RegistryClient(reactor, make_agent(reactor, budgets, Trust(ca_file)), budgets)
+    return RegistryClient(reactor, make_agent(reactor, registry), registry, keyring, ttl)

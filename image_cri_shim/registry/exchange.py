@@ -21,11 +21,13 @@ from image_cri_shim.registry.failure import Unanswered, unanswered
 
 _OK = 200
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# Those that ask for the same request again, body included (RFC 9110, section 15.4).
+_SAME_AGAIN = frozenset({307, 308})
 _MOST_REDIRECTS = 5
 # Bytes of a body that are read: more than any error message or token has.
 BODY_LIMIT = 64 * 1024
-# Seconds; longer is no advice but nonsense.
-_LONGEST_RETRY_AFTER = 86400.0
+# Seconds; nobody shall be able to keep a registry out of use for longer.
+_LONGEST_RETRY_AFTER = 3600.0
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _USER_AGENT = f"image-cri-shim/{__version__}"
 
@@ -34,7 +36,7 @@ _USER_AGENT = f"image-cri-shim/{__version__}"
 class Reply:
     """What came back.
 
-    :ivar method: what was requested in the end: ``HEAD`` or ``GET``.
+    :ivar method: what was requested in the end: ``HEAD``, ``GET`` or ``POST``.
     :ivar url: who replied, after redirects.
     :ivar body: empty unless it was wanted.
     :ivar whole: False if the body was longer than BODY_LIMIT or broke off.
@@ -58,7 +60,7 @@ class Reply:
 
     @property
     def retry_after(self) -> float | None:
-        """The seconds that a Retry-After header asks for (RFC 9110, section 10.2.3).
+        """The seconds that a Retry-After header asks for (RFC 9110, section 10.2.3), at most 3600.
 
         A date is read against the reply's own Date, so no two clocks have to agree.
         """
@@ -105,17 +107,19 @@ class Exchange:
         *,
         accept: str,
         authorization: str | None = None,
+        form: str | None = None,
         want_body: bool = False,
     ) -> Generator[Deferred[Any], Any, Reply]:
         """Make a request, following redirects.
 
-        ``Authorization`` goes no further than the server that ``url`` names. The bodies of
-        errors are read in any case, those of other replies if ``want_body``.
+        ``Authorization`` and ``form`` go no further than the server that ``url`` names. The bodies
+        of errors are read in any case, those of other replies if ``want_body``.
 
+        :param form: what is sent along, in ``application/x-www-form-urlencoded``.
         :raises Unanswered: there is no reply; and it says why.
         """
         for _ in range(_MOST_REDIRECTS + 1):
-            response = yield self._send(method, url, accept, authorization)
+            response = yield self._send(method, url, accept, authorization, form)
             location = _location(response)
             if location is None:
                 reply = yield self._reply(method, url, response, want_body=want_body)
@@ -123,20 +127,27 @@ class Exchange:
             if method != "HEAD":
                 _abandon(response)
             target = _target(url, location)
-            if origin(target) != origin(url):
+            stays = origin(target) == origin(url)
+            if not stays:
                 authorization = None
+            if form is not None and not (stays and response.code in _SAME_AGAIN):
+                raise Unanswered("redirects what is for it alone, not followed", failing=False)
             url = target
         raise Unanswered("not a registry: redirects too often", failing=False)
 
     @inlineCallbacks
     def _send(
-        self, method: str, url: str, accept: str, authorization: str | None
+        self, method: str, url: str, accept: str, authorization: str | None, form: str | None
     ) -> Generator[Deferred[Any], Any, Response]:
         headers = Headers({"User-Agent": [_USER_AGENT], "Accept": [accept]})
         if authorization is not None:
             headers.addRawHeader("Authorization", authorization)
+        body = None
+        if form is not None:
+            headers.addRawHeader("Content-Type", "application/x-www-form-urlencoded")
+            body = form.encode("ascii")
         try:
-            response = yield self._agent.request(method, url, headers)
+            response = yield self._agent.request(method, url, headers, body)
         except CancelledError:
             raise
         except Exception as reason:  # noqa: BLE001 - every failure becomes an answer

@@ -33,6 +33,7 @@ class Unanswered(Exception):
     :ivar timed_out: whether it is that the other side did not answer in time.
     :ivar failing: whether this speaks against asking again soon.
     :ivar retry_after: for how many seconds the other side wants to be left alone, if it said so.
+    :ivar refused: whether it is that the registry's credentials, or none, did not let us in.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class Unanswered(Exception):
         timed_out: bool = False,
         failing: bool = True,
         retry_after: float | None = None,
+        refused: bool = False,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.timed_out = timed_out
         self.failing = failing
         self.retry_after = retry_after
+        self.refused = refused
 
 
 def unanswered(reason: BaseException, connect: float, complaint: str) -> Unanswered:
@@ -99,8 +102,10 @@ def _tls(cause: SSL.Error, complaint: str) -> str:
     reasons = [str(entry[2]) for entry in queue if len(entry) > 2 and entry[2]]  # noqa: PLR2004
     if not reasons:
         return "TLS: connection lost"
+    if reasons[-1].endswith("alert certificate required"):
+        return "TLS: demands a client certificate (certFile, keyFile)"
     if reasons[-1] in _NO_TLS:
         return f"TLS: {reasons[-1]}, it may speak plain http"
-    if complaint:
+    if complaint and "verify failed" in reasons[-1]:
         return f"TLS: {reasons[-1]}: {complaint}"
     return f"TLS: {reasons[-1]}"

@@ -1,6 +1,7 @@
 """Bearer tokens: fetched from a registry's token server, kept as long as they are valid.
 
-Source: the distribution project's "Token Authentication Specification".
+Sources: the distribution project's "Token Authentication Specification", and for identity tokens
+its "OAuth2 Token Authentication".
 """
 
 from __future__ import annotations
@@ -28,9 +29,13 @@ _MARGIN = 10.0
 _MARGIN_SHARE = 0.1
 _LONGEST_LIFETIME = 86400.0
 _MOST_TOKENS = 1024
+# What we call ourselves to a token server that is shown an identity token.
+_CLIENT_ID = "image-cri-shim"
 _OK = 200
+_BAD_REQUEST = 400
 _DENIED = frozenset({401, 403})
-_TOO_MANY_REQUESTS = 429
+# They may say when to come back.
+_BUSY = frozenset({429, 503})
 _SERVER_ERRORS = range(500, 600)
 # What can stand in a header without ending it (RFC 6750 allows even less).
 _TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
@@ -59,8 +64,25 @@ class TokenRequest:
         return "" if host is None else host[0]
 
     @property
+    def form(self) -> str | None:
+        """What is posted to get a token for an identity token; None for a plain GET.
+
+        It holds a secret.
+        """
+        if self.credentials is None or not self.credentials.identity_token:
+            return None
+        fields = {
+            "grant_type": "refresh_token",
+            "service": self.service,
+            "client_id": _CLIENT_ID,
+            "scope": " ".join(self.scopes),
+            "refresh_token": self.credentials.identity_token,
+        }
+        return urlencode(fields, quote_via=quote, safe="")
+
+    @property
     def url(self) -> str:
-        """What is fetched.
+        """What is asked.
 
         :raises Unanswered: the realm is no URL that may be asked.
         """
@@ -81,9 +103,11 @@ class TokenRequest:
                 "which is not done for a registry that is asked over https",
                 failing=False,
             )
+        base = self.realm.partition("#")[0]
         fields = [("service", self.service)] if self.service else []
         fields += [("scope", scope) for scope in self.scopes]
-        base = self.realm.partition("#")[0]
+        if self.form is not None or not fields:
+            return base
         return f"{base}{'&' if '?' in base else '?'}{urlencode(fields, quote_via=quote)}"
 
 
@@ -119,24 +143,27 @@ class Tokens:
 
     @inlineCallbacks
     def _fetch(self, request: TokenRequest) -> Generator[Deferred[Any], Any, str]:
-        url = request.url
+        url, form = request.url, request.form
         credentials = request.credentials
+        basic = credentials.basic() if credentials is not None and form is None else None
         started = self._clock.seconds()
         try:
             reply = yield self._exchange.request(
-                "GET",
+                "GET" if form is None else "POST",
                 url,
                 accept="application/json",
-                authorization=credentials.basic() if credentials is not None else None,
+                authorization=basic,
+                form=form,
                 want_body=True,
             )
-            value, lifetime = _granted(reply, anonymous=credentials is None)
+            value, lifetime = _granted(reply, credentials)
         except Unanswered as reason:
             raise Unanswered(
                 f"token server {request.server}: {reason.detail}",
                 timed_out=reason.timed_out,
                 failing=reason.failing,
                 retry_after=reason.retry_after,
+                refused=reason.refused,
             ) from None
         self._keep(request, _Token(value, started + lifetime))
         return value
@@ -150,31 +177,48 @@ class Tokens:
         self._kept[request] = token
 
 
-def _granted(reply: Reply, *, anonymous: bool) -> tuple[str, float]:
+def _granted(reply: Reply, credentials: Credentials | None) -> tuple[str, float]:
     """Return the token in a token server's reply and for how many seconds it is used.
 
+    :param credentials: what was shown to it.
     :raises Unanswered: there is none in it.
     """
     status = reply.status
-    if status in _DENIED:
-        why = "and no credentials are configured" if anonymous else "wrong credentials"
-        raise Unanswered(f"{status} {why}", failing=False)
-    if status == _TOO_MANY_REQUESTS or status in _SERVER_ERRORS:
+    if credentials is not None and credentials.identity_token:
+        if status in _DENIED or _is_invalid_grant(reply):
+            raise Unanswered(f"{status} identity token refused", refused=True)
+    elif status in _DENIED and credentials is not None:
+        raise Unanswered(f"{status} wrong credentials", refused=True)
+    elif status in _DENIED:
+        why = f"{status} and no credentials are configured"
+        raise Unanswered(why, failing=False, refused=True)
+    if status in _BUSY:
         raise Unanswered(str(status), retry_after=reply.retry_after)
+    if status in _SERVER_ERRORS:
+        raise Unanswered(str(status))
     if status != _OK:
         raise Unanswered(str(status), failing=False)
     if not reply.whole:
         raise Unanswered("answered with far more than a token", failing=False)
-    try:
-        content = json.loads(reply.body)
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
-        raise Unanswered("answered without a token", failing=False)
+    content = _content(reply)
     value = content.get("token") or content.get("access_token")
     if not isinstance(value, str) or not _TOKEN.fullmatch(value):
         raise Unanswered("answered without a token", failing=False)
     return value, _used_for(content.get("expires_in"))
+
+
+def _is_invalid_grant(reply: Reply) -> bool:
+    """Tell whether a token server refuses an identity token (RFC 6749, section 5.2)."""
+    return reply.status == _BAD_REQUEST and _content(reply).get("error") == "invalid_grant"
+
+
+def _content(reply: Reply) -> dict[str, object]:
+    """Return the JSON object in a reply, empty if there is none."""
+    try:
+        content = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _used_for(lifetime: object) -> float:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
+import attrs
 from twisted.internet import error
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.internet.interfaces import IHostnameResolver, IReactorPluggableNameResolver
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
@@ -20,11 +21,15 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 from zope.interface import implementer
 
-from image_cri_shim.decision import Candidate, Registry
+from image_cri_shim.credentials import Credentials
+from image_cri_shim.decision import Candidate, LookUp, Registry
 from image_cri_shim.reference import parse_reference
-from image_cri_shim.registry.agent import Budgets, make_agent, tls_clock
-from image_cri_shim.registry.client import RegistryClient
-from image_cri_shim.registry.trust import Trust
+from image_cri_shim.registry.answer import Answer
+from image_cri_shim.registry.client import RegistryClient, make_registry_client
+from image_cri_shim.registry.clients import registry_of
+from image_cri_shim.registry.connection import tls_clock
+from image_cri_shim.registry.failure import Unanswered
+from image_cri_shim.registry.keyring import Keyring
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class Seen:
     method: str
     path: str
     headers: Mapping[str, str]
+    body: bytes = b""
 
     @property
     def authorization(self) -> str | None:
@@ -49,6 +55,7 @@ class Says:
     body: bytes = b""
 
 
+Handle: TypeAlias = Callable[[Seen], "Says | str | Deferred[Says]"]
 # The server reads the request and never answers.
 HANG = "hang"
 # The server sends the head and the beginning of the body, no more.
@@ -90,11 +97,11 @@ def fired(deferred: Deferred[Any]) -> bool:
 
 
 class Server(Resource):
-    """An HTTP server; `handle` says what it answers to what it has seen."""
+    """An HTTP server; `handle` says what it answers to what it has seen, or will answer."""
 
     isLeaf = True  # noqa: N815 - Twisted's name
 
-    def __init__(self, handle: Callable[[Seen], Says | str]) -> None:
+    def __init__(self, handle: Handle) -> None:
         super().__init__()
         self.handle = handle
         self.seen: list[Seen] = []
@@ -107,20 +114,20 @@ class Server(Resource):
             name.decode().lower(): b", ".join(values).decode()
             for name, values in request.requestHeaders.getAllRawHeaders()
         }
-        seen = Seen(request.method.decode(), request.uri.decode(), headers)
+        body = request.content.read()
+        seen = Seen(request.method.decode(), request.uri.decode(), headers, body)
         self.seen.append(seen)
         request.defaultContentType = None
         answer = self.handle(seen)
         if answer == DROP:
             request.channel.transport.loseConnection()
             return NOT_DONE_YET
+        if isinstance(answer, Deferred):
+            answer.addCallback(lambda said: request.write(_say(said, request)))
+            answer.addCallback(lambda _: request.finish())
+            return NOT_DONE_YET
         if isinstance(answer, Says):
-            request.setResponseCode(answer.status)
-            for name, value in answer.headers.items():
-                request.responseHeaders.setRawHeaders(
-                    name, list(value) if isinstance(value, list) else [value]
-                )
-            return answer.body
+            return _say(answer, request)
         if answer in (STALL, BREAK):
             request.setResponseCode(self.stall_status)
             request.responseHeaders.setRawHeaders("content-length", ["1000"])
@@ -134,6 +141,14 @@ class Server(Resource):
         self.lost += 1
 
 
+def _say(answer: Says, request: Any) -> bytes:
+    request.setResponseCode(answer.status)
+    for name, value in answer.headers.items():
+        values = list(value) if isinstance(value, list) else [value]
+        request.responseHeaders.setRawHeaders(name, values)
+    return answer.body
+
+
 class Bytes(Protocol):
     """A server that answers whatever it gets with fixed bytes, and then closes."""
 
@@ -143,6 +158,57 @@ class Bytes(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self.transport.write(self.answer)
         self.transport.loseConnection()
+
+
+class Ring:
+    """A keyring that holds what a test says."""
+
+    def __init__(self, held: Credentials | Unanswered | None = None) -> None:
+        self.held = held
+        self.asked = 0
+        self.forgotten: list[str] = []
+
+    def credentials(self, registry: Registry) -> Deferred[Credentials | None]:
+        self.asked += 1
+        return fail(self.held) if isinstance(self.held, Unanswered) else succeed(self.held)
+
+    def forget(self, registry: Registry) -> None:
+        self.forgotten.append(registry.name)
+
+
+class Client:
+    """The clients of all registries that are asked: one each."""
+
+    def __init__(self, make: Callable[[Registry], RegistryClient]) -> None:
+        self._make = make
+        self.clients: dict[Registry, RegistryClient] = {}
+
+    def of(self, registry: Registry) -> RegistryClient:
+        if registry not in self.clients:
+            self.clients[registry] = self._make(registry)
+        return self.clients[registry]
+
+    def ask(self, candidate: Candidate) -> Deferred[Answer]:
+        return self.of(registry_of(candidate)).ask(candidate)
+
+    def look_up(self, candidate: Candidate) -> Deferred[LookUp]:
+        return self.ask(candidate).addCallback(lambda answer: answer.look_up)
+
+    def close(self) -> Deferred[Any]:
+        return DeferredList([client.close() for client in self.clients.values()])
+
+
+class _End(iosim.FakeTransport):
+    """The client's end of a connection; aborting it is the end of the server's too."""
+
+    def __init__(self, protocol: Any, server: iosim.FakeTransport) -> None:
+        super().__init__(protocol, isServer=False)
+        self._server = server
+
+    def abortConnection(self) -> None:
+        super().abortConnection()
+        self._server.disconnecting = True
+        self._server.stream.clear()
 
 
 @implementer(IHostnameResolver)
@@ -163,10 +229,11 @@ class _Names:
         transportSemantics: str = "TCP",
     ) -> Any:
         resolutionReceiver.resolutionBegan(None)
-        if hostName in self.mute:
+        host = hostName.lower()
+        if host in self.mute:
             return None
-        if hostName in self.addresses:
-            address = IPv4Address("TCP", self.addresses[hostName], portNumber)
+        if host in self.addresses:
+            address = IPv4Address("TCP", self.addresses[host], portNumber)
             resolutionReceiver.addressResolved(address)
         resolutionReceiver.resolutionComplete()
         return None
@@ -207,7 +274,7 @@ class Network:
         """Add a host that never answers to an attempt to connect."""
         self._swallowing.add(self.address(host))
 
-    def serve(self, place: str, handle: Callable[[Seen], Says | str], tls: Any = None) -> Server:
+    def serve(self, place: str, handle: Handle, tls: Any = None) -> Server:
         """Add an HTTP server at `host:port`."""
         server = Server(handle)
         site: Any = Site(server, reactor=self.reactor)
@@ -229,10 +296,15 @@ class Network:
         host, _, port = place.rpartition(":")
         del self._listening[self.address(host), int(port)]
 
-    def client(self, *, trust: Trust | None = None, **budgets: float) -> RegistryClient:
-        chosen = Budgets(**budgets)
-        agent = make_agent(self.reactor, chosen, trust or Trust())
-        return RegistryClient(self.reactor, agent, chosen)
+    def client(self, *, ttl: float = 600.0, keyring: Any = None, **settings: Any) -> Client:
+        """Make what asks each candidate's registry; `settings` are put into the registries."""
+        keyring = keyring or Keyring(self.reactor, ttl)  # type: ignore[arg-type]
+
+        def make(registry: Registry) -> RegistryClient:
+            registry = attrs.evolve(registry, **settings)
+            return make_registry_client(self.reactor, registry, keyring, ttl)  # type: ignore[arg-type]
+
+        return Client(make)
 
     def settle(self) -> None:
         """Let everything happen that can happen without time passing."""
@@ -278,14 +350,9 @@ class Network:
             self.connections += 1
             server = listening.buildProtocol(IPv4Address("TCP", "10.0.0.100", 40000))
             client = factory.buildProtocol(None)
-            self.pumps.append(
-                iosim.connect(
-                    server,
-                    iosim.FakeTransport(server, isServer=True),
-                    client,
-                    iosim.FakeTransport(client, isServer=False),
-                )
-            )
+            server_end = iosim.FakeTransport(server, isServer=True)
+            client_end = _End(client, server_end)
+            self.pumps.append(iosim.connect(server, server_end, client, client_end))
         return bool(attempts)
 
 

@@ -27,6 +27,15 @@ def test_many_look_ups_at_once_keep_their_connections(network: Network) -> None:
     assert network.connections == 10
 
 
+def test_no_more_connections_are_kept_than_look_ups_are_sent_at_once(network: Network) -> None:
+    network.serve(HUB, lambda _: Says(200))
+    client = network.client(max_connections=3)
+    looking = [client.look_up(candidate(NGINX)) for _ in range(10)]
+    assert {network.ask(one).outcome for one in looking} == {Outcome.PRESENT}
+    network.settle()
+    assert network.open_connections == 3
+
+
 def test_errors_that_are_explained_keep_the_connection(network: Network) -> None:
     network.serve(HUB, lambda _: Says(400, {}, b"why"))
     client = network.client()
@@ -99,7 +108,7 @@ def test_a_cancelled_look_up_fails_as_such_and_leaves_no_connection(
 
 def test_an_answered_look_up_leaves_nothing_to_do(network: Network) -> None:
     network.serve(HUB, lambda _: Says(200))
-    network.ask(network.client(connect=500.0, total=1000.0).look_up(candidate(NGINX)))
+    network.ask(network.client(connect_timeout=500.0, timeout=1000.0).look_up(candidate(NGINX)))
     network.advance(120)  # the connection's time to idle, on both sides
     assert network.reactor.getDelayedCalls() == []
 
@@ -117,7 +126,7 @@ def test_closing_closes_idle_connections(network: Network) -> None:
 
 def test_closing_lets_running_look_ups_end(network: Network) -> None:
     hub = network.serve(HUB, lambda _: HANG)
-    client = network.client(total=10.0)
+    client = network.client(timeout=10.0)
     looking = client.look_up(candidate(NGINX))
     network.settle()
     closing = client.close()
@@ -132,7 +141,7 @@ def test_closing_lets_running_look_ups_end(network: Network) -> None:
 
 def test_closing_does_not_wait_for_ever_for_the_other_side(network: Network) -> None:
     network.serve(HUB, lambda _: Says(200))
-    client = network.client(connect=3.0)
+    client = network.client(connect_timeout=3.0)
     network.ask(client.look_up(candidate(NGINX)))
     network.pumps.clear()  # the other side is gone without a word
     closing = client.close()
@@ -144,8 +153,9 @@ def test_closing_does_not_wait_for_ever_for_the_other_side(network: Network) -> 
 
 def test_a_closed_client_answers_but_keeps_no_connection(network: Network) -> None:
     network.serve(HUB, lambda _: Says(200))
+    asked = candidate(NGINX)
     client = network.client()
-    network.ask(client.close())
-    assert network.ask(client.look_up(candidate(NGINX))).outcome is Outcome.PRESENT
+    network.ask(client.of(asked.registry).close())
+    assert network.ask(client.look_up(asked)).outcome is Outcome.PRESENT
     network.settle()
     assert network.open_connections == 0

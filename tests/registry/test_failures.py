@@ -1,12 +1,8 @@
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from image_cri_shim.decision import Outcome
-from image_cri_shim.registry.trust import Trust
 from tests.registry.network import BREAK, DROP, HANG, STALL, Network, Says, Seen, candidate, fired
 
 HUB = "sealos.hub:5000"
@@ -35,7 +31,7 @@ def test_a_host_that_does_not_exist_is_named_so(network: Network) -> None:
 
 def test_connecting_is_given_up_after_its_budget(network: Network) -> None:
     network.swallow("sealos.hub")
-    looking = network.client(connect=3.0, total=10.0).ask(candidate(NGINX))
+    looking = network.client(connect_timeout=3.0, timeout=10.0).ask(candidate(NGINX))
     network.advance(2.9)
     assert not fired(looking)
     network.advance(0.1)
@@ -48,7 +44,7 @@ def test_connecting_is_given_up_after_its_budget(network: Network) -> None:
 
 def test_finding_the_host_counts_as_connecting(network: Network) -> None:
     network.names.mute.add("sealos.hub")
-    looking = network.client(connect=3.0).look_up(candidate(NGINX))
+    looking = network.client(connect_timeout=3.0).look_up(candidate(NGINX))
     network.advance(3.0)
     found = network.ask(looking)
     assert found.detail == "connecting timed out after 3s"
@@ -58,7 +54,7 @@ def test_finding_the_host_counts_as_connecting(network: Network) -> None:
 @pytest.mark.parametrize("when", [1.5, 2.0])
 def test_the_whole_look_up_is_given_up_after_its_budget(network: Network, when: float) -> None:
     hub = network.serve(HUB, lambda _: HANG)
-    looking = network.client(total=when).ask(candidate(NGINX))
+    looking = network.client(timeout=when).ask(candidate(NGINX))
     network.advance(when - 0.25)
     assert not fired(looking)
     network.advance(0.25)
@@ -76,7 +72,7 @@ def test_a_total_budget_below_the_one_for_connecting_holds_while_connecting(
     network: Network,
 ) -> None:
     network.swallow("sealos.hub")
-    looking = network.client(connect=3.0, total=1.0).look_up(candidate(NGINX))
+    looking = network.client(connect_timeout=3.0, timeout=1.0).look_up(candidate(NGINX))
     network.advance(1.0)
     assert network.ask(looking).detail == "timed out after 1s"
 
@@ -124,80 +120,3 @@ def test_a_server_that_hangs_up_is_unknown(network: Network) -> None:
     network.serve(HUB, lambda _: DROP)
     found = network.ask(network.client().look_up(candidate(NGINX)))
     assert (found.outcome, found.detail) == (Outcome.UNKNOWN, "connection lost")
-
-
-def test_a_certificate_of_a_trusted_authority_is_believed(network: Network, tls: Any) -> None:
-    secure = network.serve("secure.hub:443", lambda _: Says(200), tls=tls.server("secure.hub"))
-    found = network.ask(network.client(trust=tls.trust).look_up(SECURE))
-    assert found.outcome is Outcome.PRESENT
-    assert secure.seen[0].headers["host"] == "secure.hub"
-
-
-def test_a_certificate_for_an_address_is_believed(network: Network, tls: Any) -> None:
-    network.serve("192.0.2.7:5000", lambda _: Says(200), tls=tls.server("192.0.2.7"))
-    found = network.ask(network.client(trust=tls.trust).look_up(ADDRESSED))
-    assert found.outcome is Outcome.PRESENT
-
-
-def test_a_certificate_of_a_stranger_is_not_believed(network: Network, tls: Any) -> None:
-    secure = network.serve("secure.hub:443", lambda _: Says(200), tls=tls.stranger("secure.hub"))
-    answer = network.ask(network.client(trust=tls.trust).ask(SECURE))
-    assert answer.look_up.outcome is Outcome.UNKNOWN
-    detail = answer.look_up.detail.replace("self signed", "self-signed")
-    assert detail == "TLS: certificate verify failed: self-signed certificate"
-    assert answer.failing
-    assert secure.seen == []
-
-
-@pytest.mark.parametrize(
-    ("asked", "place", "name"),
-    [
-        (SECURE, "secure.hub:443", "other.hub"),
-        (ADDRESSED, "192.0.2.7:5000", "192.0.2.8"),
-        (ADDRESSED, "192.0.2.7:5000", "secure.hub"),
-    ],
-)
-def test_a_certificate_for_another_host_is_not_believed(
-    network: Network, tls: Any, asked: Any, place: str, name: str
-) -> None:
-    secure = network.serve(place, lambda _: Says(200), tls=tls.server(name))
-    found = network.ask(network.client(trust=tls.trust).look_up(asked))
-    assert found.outcome is Outcome.UNKNOWN
-    assert found.detail == "TLS: the certificate is for another host"
-    assert secure.seen == []
-
-
-def test_plain_http_where_https_is_expected_is_named_so(network: Network) -> None:
-    network.answer_bytes("secure.hub:443", b"HTTP/1.1 400 Bad Request\r\n\r\n")
-    found = network.ask(network.client().look_up(SECURE))
-    assert found.outcome is Outcome.UNKNOWN
-    assert found.detail.startswith("TLS: ")
-    assert found.detail.endswith(", it may speak plain http")
-
-
-@pytest.mark.parametrize(
-    ("content", "why"),
-    [
-        (None, "No such file or directory"),
-        (b"", "no certificate in it"),
-        (
-            b"-----BEGIN CERTIFICATE-----\nbm8=\n-----END CERTIFICATE-----\n",
-            "no valid certificate",
-        ),
-    ],
-)
-def test_an_authority_file_that_cannot_be_used_is_named(
-    network: Network, tmp_path: Path, content: bytes | None, why: str
-) -> None:
-    path = tmp_path / "ca.pem"
-    if content is not None:
-        path.write_bytes(content)
-    found = network.ask(network.client(trust=Trust(path)).look_up(SECURE))
-    assert found.outcome is Outcome.UNKNOWN
-    assert found.detail == f"TLS: cannot use {path}: {why}"
-
-
-def test_plain_http_needs_no_authorities(network: Network, tmp_path: Path) -> None:
-    network.serve(HUB, lambda _: Says(200))
-    client = network.client(trust=Trust(tmp_path / "missing.pem"))
-    assert network.ask(client.look_up(candidate(NGINX))).outcome is Outcome.PRESENT

@@ -4,7 +4,7 @@ import pytest
 
 from image_cri_shim.decision import Candidate, Outcome
 from image_cri_shim.reference import parse_reference
-from image_cri_shim.registry.client import ACCEPT
+from image_cri_shim.registry.manifests import ACCEPT
 from tests.registry.network import HANG, STALL, Network, Says, Seen, candidate, oci_error
 
 DIGEST = "sha256:" + "a" * 64
@@ -100,7 +100,15 @@ def test_an_overloaded_registry_has_not_said_no(network: Network, status: int) -
             },
             None,
         ),
-        ({"Retry-After": "9" * 5000}, 86400.0),
+        ({"Retry-After": "3600"}, 3600.0),
+        ({"Retry-After": "9" * 5000}, 3600.0),
+        (
+            {
+                "Retry-After": "Mon, 23 Nov 2026 23:00:00 GMT",
+                "Date": "Mon, 23 Nov 2026 12:00:00 GMT",
+            },
+            3600.0,
+        ),
         ({"Retry-After": "soon"}, None),
         ({"Retry-After": "-3"}, None),
         ({}, None),
@@ -111,6 +119,16 @@ def test_how_long_to_wait_is_taken_from_the_registry(
 ) -> None:
     network.serve(HUB, lambda _: Says(429, headers))
     answer = network.ask(network.client().ask(candidate(NGINX)))
+    assert answer.retry_after == seconds
+
+
+@pytest.mark.parametrize(("status", "seconds"), [(429, 7.0), (503, 7.0), (408, None), (500, None)])
+def test_only_an_overloaded_registry_says_how_long_to_wait(
+    network: Network, status: int, seconds: float | None
+) -> None:
+    network.serve(HUB, lambda _: Says(status, {"Retry-After": "7"}))
+    answer = network.ask(network.client().ask(candidate(NGINX)))
+    assert answer.failing
     assert answer.retry_after == seconds
 
 
@@ -181,10 +199,10 @@ def test_a_status_that_makes_no_sense_is_unknown(network: Network) -> None:
 
 def test_elapsed_is_measured_on_the_clock(network: Network) -> None:
     network.serve(HUB, lambda _: HANG)
-    looking = network.client(total=10.0).look_up(candidate(NGINX))
+    looking = network.client(timeout=10.0).look_up(candidate(NGINX))
     network.advance(4.0)
     looking.cancel()
-    waited = network.client(total=2.5).look_up(candidate(NGINX))
+    waited = network.client(timeout=2.5).look_up(candidate(NGINX))
     network.advance(2.5)
     assert network.ask(waited).elapsed == 2.5
     looking.addErrback(lambda _: None)

@@ -145,15 +145,59 @@ def test_https_is_never_left_for_http(network: Network, tls: Any) -> None:
     )
     mirror = network.serve(ELSEWHERE, lambda _: Says(200))
     secure = candidate("secure.hub/a:1", plain_http=False)
-    found = network.ask(network.client(trust=tls.trust).look_up(secure))
+    found = network.ask(network.client(ca_file=tls.roots).look_up(secure))
     assert found.outcome is Outcome.UNKNOWN
     assert found.detail == "redirects from https to http, which is not followed"
     assert mirror.seen == []
 
 
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ("http://secure.hub:443", "https://secure.hub:443"),
+        ("https://secure.hub", "https://secure.hub:8443"),
+        ("https://secure.hub", "https://other.hub"),
+    ],
+)
+def test_credentials_stay_with_the_scheme_the_host_and_the_port(
+    network: Network, tls: Any, first: str, then: str
+) -> None:
+    plain = first.startswith("http:")
+    host, _, port = then.partition("://")[2].partition(":")
+    there = f"{host}:{port or 443}"
+
+    def lead(seen: Seen) -> Says:
+        return challenge(seen) if seen.authorization is None else to(f"{then}/there")
+
+    # The two schemes cannot share a port in one network: the first server makes room.
+    here = "secure.hub:443"
+    context = None if plain else tls.server("secure.hub")
+    led: list[Seen] = []
+
+    def handle(seen: Seen) -> Says:
+        led.append(seen)
+        said = lead(seen)
+        if said.status == 307:
+            network.serve(there, arrive, tls=tls.server(host))
+        return said
+
+    def arrive(seen: Seen) -> Says:
+        led.append(seen)
+        return Says(200)
+
+    network.serve(here, handle, tls=context)
+    asked = candidate("secure.hub:443/a:1", plain_http=plain, credentials=USER)
+    if not plain:
+        asked = candidate("secure.hub/a:1", plain_http=False, credentials=USER)
+    found = network.ask(network.client(ca_file=tls.roots).look_up(asked))
+    assert found.outcome is Outcome.PRESENT
+    assert [seen.authorization for seen in led] == [None, USER.basic(), None]
+    assert led[-1].path == "/there"
+
+
 def test_http_may_lead_to_https(network: Network, tls: Any) -> None:
     network.serve(HUB, lambda _: to("https://secure.hub/"))
     secure = network.serve("secure.hub:443", lambda _: Says(200), tls=tls.server("secure.hub"))
-    client = network.client(trust=tls.trust)
+    client = network.client(ca_file=tls.roots)
     assert network.ask(client.look_up(candidate(NGINX))).outcome is Outcome.PRESENT
     assert len(secure.seen) == 1

@@ -1,0 +1,95 @@
+"""The keyring: a registry's credentials, wherever the operator keeps them."""
+
+from __future__ import annotations
+
+import attrs
+from twisted.internet.defer import Deferred, fail, succeed
+
+from image_cri_shim.credentials import Credentials
+from image_cri_shim.decision import Registry
+from image_cri_shim.registry.credential_helper import Processes, ask_helper
+from image_cri_shim.registry.docker_config import DockerConfig, Helper, parse_docker_config
+from image_cri_shim.registry.failure import Unanswered
+from image_cri_shim.registry.local_file import Reread, cannot_use, read_file
+from image_cri_shim.singleflight import SingleFlight
+
+
+@attrs.frozen
+class _Kept:
+    """What a helper has answered.
+
+    :ivar until: on the clock; until then nobody asks again.
+    """
+
+    credentials: Credentials | None
+    until: float
+
+
+class Keyring:
+    """Finds credentials: those in the configuration, else those that a file has or leads to.
+
+    :param reactor: runs credential helpers, and measures time.
+    :param ttl: seconds that what a helper has answered holds; 0 to ask it every time.
+    """
+
+    def __init__(self, reactor: Processes, ttl: float) -> None:
+        self._reactor = reactor
+        self._ttl = ttl
+        self._files: dict[str, Reread[DockerConfig]] = {}
+        self._kept: dict[Helper, _Kept] = {}
+        self._running: SingleFlight[Helper, Credentials | None] = SingleFlight()
+
+    def credentials(self, registry: Registry) -> Deferred[Credentials | None]:
+        """Find a registry's credentials as they are now.
+
+        :returns: a Deferred with None where the registry has none. It fails with Unanswered if the
+            file, or the helper that it names, cannot be used.
+        """
+        if registry.credentials is not None or registry.auth_file is None:
+            return succeed(registry.credentials)
+        try:
+            found = self._find(registry, registry.auth_file)
+        except Unanswered as problem:
+            return fail(problem)
+        if not isinstance(found, Helper):
+            return succeed(found)
+        kept = self._kept.get(found)
+        if kept is not None and kept.until > self._reactor.seconds():
+            return succeed(kept.credentials)
+        return self._running.join(found, lambda: self._ask(found))
+
+    def forget(self, registry: Registry) -> None:
+        """Drop what a helper has answered for a registry: it was of no use there."""
+        try:
+            found = self._find(registry, registry.auth_file) if registry.auth_file else None
+        except Unanswered:
+            return
+        if isinstance(found, Helper):
+            self._kept.pop(found, None)
+
+    def _find(self, registry: Registry, path: str) -> Credentials | Helper | None:
+        if path not in self._files:
+            self._files[path] = Reread((path,), lambda: _read(path))
+        config = self._files[path].get()
+        try:
+            return config.find(registry.domain, registry.prefix)
+        except ValueError as problem:
+            why = str(problem)
+        raise cannot_use(path, why)
+
+    def _ask(self, helper: Helper) -> Deferred[Credentials | None]:
+        return ask_helper(self._reactor, helper).addCallback(self._keep, helper)
+
+    def _keep(self, credentials: Credentials | None, helper: Helper) -> Credentials | None:
+        if self._ttl > 0:
+            self._kept[helper] = _Kept(credentials, self._reactor.seconds() + self._ttl)
+        return credentials
+
+
+def _read(path: str) -> DockerConfig:
+    content = read_file(path)
+    try:
+        return parse_docker_config(content)
+    except ValueError as problem:
+        why = str(problem)
+    raise cannot_use(path, why)
