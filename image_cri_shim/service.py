@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -15,19 +15,18 @@ from twisted.python.failure import Failure
 
 from image_cri_shim import unix_socket
 from image_cri_shim.bridge import AsyncioService, to_future
-from image_cri_shim.config import Config, describe, detect_runtime_socket
+from image_cri_shim.cache_log import CacheLog
+from image_cri_shim.config import Config, describe, detect_runtime_socket, warnings
 from image_cri_shim.config.sockets import same_path
+from image_cri_shim.credentials import Credentials
 from image_cri_shim.cri.pull import Routing
 from image_cri_shim.cri.server import CriServer
 from image_cri_shim.cri.upstream import Upstream
+from image_cri_shim.decision import Candidate, Decision, Registry
 from image_cri_shim.logs import logger, set_debug
-from image_cri_shim.policy import Policy
 from image_cri_shim.pull_log import PullLog
-from image_cri_shim.registry.client import make_registry_client
-from image_cri_shim.registry.guard import GuardedClient
-from image_cri_shim.registry.health import Health
 from image_cri_shim.reload import ReloadService
-from image_cri_shim.resolver import Resolver
+from image_cri_shim.resolution import Resolution
 
 # Seconds that pulls get to finish when the daemon stops.
 SHUTDOWN_GRACE = 30.0
@@ -85,7 +84,8 @@ class Daemon:
         self._reactor = reactor
         self._pulls = PullLog(_log)
         self.config = config
-        self._registries: GuardedClient | None = None
+        self._resolution: Resolution | None = None
+        self._cache_log: CacheLog | None = None
         self._upstream: Upstream | None = None
         self._routing: Routing | None = None
         self._server: CriServer | None = None
@@ -110,14 +110,14 @@ class Daemon:
                 path=config.shim,
                 served=self._served,
             )
-        registries, upstream = self._registries, self._upstream
+        resolution, upstream = self._resolution, self._upstream
         if (config.cri, config.version) != (before.cri, before.version):
             self._upstream = Upstream(_locate(config), config.version)
         self._routing = self._route(config, self._upstream)
         if self._upstream is not upstream:
             upstream.retire()
-        if registries is not None:
-            registries.close()
+        if resolution is not None:
+            resolution.close()
 
     async def finish(self) -> None:
         """Let pulls finish, then close every connection."""
@@ -125,25 +125,40 @@ class Daemon:
             await self._server.stop(SHUTDOWN_GRACE)
         if self._upstream is not None:
             self._upstream.close()
-        if self._registries is not None:
-            await to_future(self._registries.close())
+        if self._cache_log is not None:
+            self._cache_log.stop()
+        if self._resolution is not None:
+            await to_future(self._resolution.close(abort=True))
 
     def _route(self, config: Config, upstream: Upstream) -> Routing:
         set_debug(config.debug)
         for key, value in describe(config):
             _log.info("{key}: {value}", key=key, value=value)
-        registries = config.all_registries
-        given = (r.credentials for r in registries if r.credentials is not None)
+        for sentence in warnings(config):
+            _log.warn("{sentence}", sentence=sentence)
+        given = (r.credentials for r in config.all_registries if r.credentials is not None)
         # Pulls that run go on under the configuration before, and are logged with this one.
         redactor = self._pulls.redactor.extended(s for one in given for s in one.spellings())
         self._pulls.redactor = redactor
-        policy = Policy(registries)
-        # What is known of the registries' health is forgotten: what ailed one may be mended now.
-        self._registries = GuardedClient(make_registry_client(self._reactor), Health(self._reactor))
-        resolver = Resolver(policy, self._registries, self._reactor)
+        # What is known of the registries is forgotten: what ailed one may be mended now.
+        resolution = self._resolution = Resolution(config, self._reactor)
+        if self._cache_log is not None:
+            self._cache_log.stop()
+        self._cache_log = CacheLog(resolution.cache, config.cache, self._reactor, _log)
+
+        def resolve(
+            image: str, earlier: Decision | None = None, failed: Sequence[Candidate] = ()
+        ) -> Awaitable[Decision]:
+            return to_future(resolution.resolver.resolve(image, earlier, failed))
+
+        def credentials(registry: Registry) -> Awaitable[Credentials | None]:
+            return to_future(resolution.keyring.credentials(registry))
+
         return Routing(
-            policy=policy,
-            resolve=lambda text: to_future(resolver.resolve(text)),
+            policy=resolution.policy,
+            resolve=resolve,
+            credentials=credentials,
+            forget=resolution.forget,
             timeout=config.timeout,
             upstream=upstream,
             redactor=redactor,

@@ -25,10 +25,14 @@ class SingleFlight(Generic[K, V]):
     """Shares running work by key. Nothing is remembered once the work is done.
 
     Every waiter has a Deferred of its own, so one that gives up takes nothing from the others;
-    when the last one gives up the work is cancelled.
+    when the last one gives up the work is cancelled, unless it goes on all the same.
+
+    :param goes_on: tells by its key whether work goes on that nobody waits for; whoever comes
+        before it ends shares it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, goes_on: Callable[[K], bool] = lambda _: False) -> None:
+        self._goes_on = goes_on
         self._flights: dict[K, _Flight[V]] = {}
 
     def join(self, key: K, start: Callable[[], Deferred[V]]) -> Deferred[V]:
@@ -53,7 +57,9 @@ class SingleFlight(Generic[K, V]):
             # It is no longer among them if the result is being handed out right now.
             if waiter in flight.waiters:
                 flight.waiters.remove(waiter)
-            if not flight.waiters and self._flights.get(key) is flight:
+            if flight.waiters or self._flights.get(key) is not flight:
+                return
+            if not self._goes_on(key):
                 del self._flights[key]
                 if flight.work is not None:
                     flight.work.cancel()

@@ -12,9 +12,11 @@ from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from image_cri_shim.decision import Candidate, Decision, LookUp, Outcome, Registry
+from image_cri_shim.pattern import parse_pattern, parse_tagged_pattern
 from image_cri_shim.policy import Policy
 from image_cri_shim.reference import InvalidReferenceError
 from image_cri_shim.resolver import Resolver, attempts
+from image_cri_shim.rules import Rule
 
 ABSENT, PRESENT, UNKNOWN = Outcome.ABSENT, Outcome.PRESENT, Outcome.UNKNOWN
 A, B, C = "a.example/library/nginx:1", "b.example/library/nginx:1", "c.example/library/nginx:1"
@@ -53,11 +55,15 @@ class Pending:
         text: str = "nginx:1",
         registries: tuple[Registry, ...] = REGISTRIES,
         deaf: bool = False,
+        grace: float = 1.0,
+        rules: tuple[Rule, ...] = (),
+        earlier: Decision | None = None,
+        failed: tuple[Candidate, ...] = (),
     ) -> None:
         self.clock = Clock()
         self.registries = FakeRegistries(deaf)
-        resolver = Resolver(Policy(registries), self.registries, self.clock)
-        self.deferred: Deferred[Decision] = resolver.resolve(text)
+        resolver = Resolver(Policy(registries, rules), self.registries, self.clock, grace)
+        self.deferred: Deferred[Decision] = resolver.resolve(text, earlier, failed)
         self.results: list[Decision] = []
         self.failures: list[Failure] = []
         self.deferred.addCallbacks(self.results.append, self.failures.append)
@@ -163,19 +169,20 @@ def test_a_registry_that_was_not_asked_costs_a_pull_nothing_but_is_the_last_reso
 
 
 def test_the_order_of_attempts_in_one_table() -> None:
-    policy = Policy([Registry(f"{letter}.example") for letter in "abcdef"])
-    *rewritten, origin = policy.candidates("x:1")
+    plan = Policy([Registry(f"{letter}.example") for letter in "abcdefg"]).plan("x:1")
+    rewritten = plan.candidates
     says = [
         LookUp(rewritten[0], UNKNOWN, asked=False),
         LookUp(rewritten[1], UNKNOWN, timed_out=True),
         LookUp(rewritten[2], UNKNOWN, timed_out=True, asked=False),
         LookUp(rewritten[3], UNKNOWN),
         LookUp(rewritten[4], ABSENT),
-        LookUp(rewritten[5], PRESENT),
+        LookUp(rewritten[5], UNKNOWN, slow=True),
+        LookUp(rewritten[6], PRESENT),
     ]
-    order = [candidate.name[0] for candidate in attempts(iter(says), origin)]
-    assert order == ["f", "d", "x", "a"]
-    assert attempts([], origin) == (origin,)
+    order = [candidate.name[0] for candidate in attempts(iter(says), plan)]
+    assert order == ["g", "d", "f", "x", "a"]
+    assert attempts([], plan) == (plan.as_written,)
 
 
 def test_a_configured_registrys_own_name_is_pulled_without_asking() -> None:
@@ -244,49 +251,185 @@ def test_a_slower_one_that_failed_before_is_harmless() -> None:
     assert pending.order == [A, "nginx:1"]
 
 
-class Shared:
-    """One resolver with one registry, asked several times."""
-
-    def __init__(self) -> None:
-        self.registries = FakeRegistries()
-        self._resolver = Resolver(Policy(REGISTRIES[:1]), self.registries, Clock())
-        self.decisions: list[Decision] = []
-        self.failures: list[Failure] = []
-
-    def resolve(self, text: str) -> Deferred[Decision]:
-        deferred = self._resolver.resolve(text)
-        deferred.addCallbacks(self.decisions.append, self.failures.append)
-        return deferred
+# A slow registry
 
 
-def test_who_asks_for_the_same_reference_meanwhile_shares_the_look_ups() -> None:
-    shared = Shared()
-    shared.resolve("nginx:1")
-    shared.resolve("nginx:1")
-    shared.registries.answer(A, PRESENT)
-    first, second = shared.decisions
-    assert first == second
+def test_a_slow_one_is_waited_for_no_longer_than_the_grace_once_another_has_the_image() -> None:
+    pending = Pending()
+    pending.clock.advance(3)
+    pending.registries.answer(B, PRESENT)
+    pending.clock.advance(0.9)
+    assert pending.results == []
+    pending.clock.advance(0.1)
+    assert pending.order == [B, A, "nginx:1"]
+    slow, winner = pending.decision.look_ups
+    assert str(slow) == "a.example: unknown (slow, no answer after 4.0s)"
+    assert (slow.slow, slow.timed_out, slow.elapsed) == (True, False, 4.0)
+    assert winner.outcome is PRESENT
 
 
-def test_one_who_gives_up_does_not_take_the_answer_from_the_others() -> None:
-    shared = Shared()
-    shared.resolve("nginx:1").cancel()
-    assert shared.registries.cancelled == [A]
-    shared.registries.asked.clear()
-    gives_up = shared.resolve("nginx:1")
-    shared.resolve("nginx:1")
-    gives_up.cancel()
-    assert [type(failure.value) for failure in shared.failures] == [CancelledError] * 2
-    assert shared.registries.cancelled == [A]
-    shared.registries.answer(A, PRESENT)
-    assert len(shared.decisions) == 1
+def test_within_the_grace_the_one_in_front_still_wins() -> None:
+    pending = Pending()
+    pending.registries.answer(B, PRESENT)
+    pending.clock.advance(0.9)
+    pending.registries.answer(A, PRESENT)
+    assert pending.order == [A, "nginx:1"]
+    pending.clock.advance(10)
+    assert len(pending.results) == 1
 
 
-def test_each_reference_is_decided_for_itself() -> None:
-    shared = Shared()
-    shared.resolve("nginx:1")
-    shared.resolve("nginx:2").cancel()
-    assert shared.registries.cancelled == ["a.example/library/nginx:2"]
-    shared.registries.answer(A, PRESENT)
-    (decision,) = shared.decisions
-    assert [candidate.name for candidate in decision.attempts] == [A, "nginx:1"]
+def test_the_grace_begins_with_the_first_that_has_the_image() -> None:
+    pending = Pending()
+    pending.registries.answer(C, PRESENT)
+    pending.clock.advance(0.8)
+    pending.registries.answer(B, PRESENT)
+    pending.clock.advance(0.2)
+    assert pending.order == [B, A, "nginx:1"]
+
+
+def test_one_that_only_said_no_is_no_reason_to_wait_no_longer() -> None:
+    pending = Pending()
+    pending.registries.answer(B, ABSENT)
+    pending.registries.answer(C, UNKNOWN)
+    pending.clock.advance(9)
+    assert pending.results == []
+    pending.registries.answer(A, ABSENT)
+    assert pending.order == [C, "nginx:1"]
+
+
+def test_the_origin_never_cuts_a_wait_short() -> None:
+    pending = Pending(registries=REGISTRIES[:1])
+    pending.clock.advance(9)
+    assert pending.results == []
+    pending.registries.answer(A, UNKNOWN, timed_out=True)
+    assert pending.order == ["nginx:1"]
+
+
+def test_without_a_grace_the_order_is_strict() -> None:
+    pending = Pending(grace=0.0)
+    pending.registries.answer(B, PRESENT)
+    pending.clock.advance(9)
+    assert pending.results == []
+    pending.registries.answer(A, UNKNOWN, timed_out=True)
+    assert pending.order == [B, "nginx:1"]
+
+
+def test_nobody_waits_on_after_the_grace() -> None:
+    pending = Pending()
+    pending.registries.answer(B, PRESENT)
+    pending.clock.advance(1)
+    assert pending.registries.cancelled == [A, C]
+    assert pending.clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("how", ["answer", "cancel"])
+def test_no_timer_is_left_behind(how: str) -> None:
+    pending = Pending()
+    pending.registries.answer(B, PRESENT)
+    if how == "answer":
+        pending.registries.answer(A, ABSENT)
+    else:
+        pending.deferred.cancel()
+    assert pending.clock.getDelayedCalls() == []
+
+
+# After a pull that failed
+
+
+def after_failure(decision: Decision, *failed: int, **settings: object) -> Pending:
+    """Decide again after attempts of a decision, by their places, have failed."""
+    again = tuple(decision.attempts[n] for n in failed)
+    return Pending(earlier=decision, failed=again, **settings)  # type: ignore[arg-type]
+
+
+def test_the_next_that_has_the_image_is_found_although_it_was_not_waited_for() -> None:
+    first = Pending()
+    first.registries.answer(A, PRESENT)
+    second = after_failure(first.decision, 0)
+    assert list(second.registries.asked) == [B, C]
+    second.registries.answer(B, ABSENT)
+    second.registries.answer(C, PRESENT)
+    assert second.order == [C, "nginx:1"]
+    assert [one.candidate.name for one in second.decision.look_ups] == [A, B, C]
+
+
+def test_what_was_answered_before_is_not_asked_again() -> None:
+    first = Pending()
+    first.registries.answer(A, UNKNOWN, detail="503")
+    first.registries.answer(B, UNKNOWN, detail="timed out after 10s", timed_out=True)
+    first.registries.answer(C, PRESENT)
+    assert first.order == [C, A, "nginx:1"]
+    second = after_failure(first.decision, 0)
+    assert second.registries.asked == {}
+    assert second.order == [A, "nginx:1"]
+    third = after_failure(first.decision, 0, 1)
+    assert third.order == ["nginx:1"]
+    last = after_failure(first.decision, 0, 1, 2)
+    assert last.order == []
+    assert {one.candidate.name for one in last.decision.look_ups} == {A, B, C}
+
+
+def test_one_that_was_slow_is_asked_again() -> None:
+    first = Pending()
+    first.registries.answer(B, PRESENT)
+    first.clock.advance(1)
+    second = after_failure(first.decision, 0)
+    assert list(second.registries.asked) == [A, C]
+    second.registries.answer(C, ABSENT)
+    second.registries.answer(A, PRESENT)
+    assert second.order == [A, "nginx:1"]
+
+
+# Rules
+
+
+def rule(**settings: object) -> Rule:
+    return Rule(1, (parse_pattern("docker.io"),), **settings)  # type: ignore[arg-type]
+
+
+def test_a_strict_rule_leaves_nothing_when_no_registry_has_the_image() -> None:
+    pending = Pending(rules=(rule(origin_allowed=False),))
+    for name in (A, B, C):
+        pending.registries.answer(name, ABSENT, detail="404")
+    assert pending.order == []
+    decision = pending.decision
+    assert (decision.rule, decision.origin_allowed) == ("rule 1 (docker.io)", False)
+    assert len(decision.look_ups) == 3
+
+
+def test_a_strict_rule_still_tries_what_failed_at_once() -> None:
+    pending = Pending(rules=(rule(origin_allowed=False),))
+    pending.registries.answer(A, UNKNOWN, asked=False)
+    pending.registries.answer(B, UNKNOWN)
+    pending.registries.answer(C, UNKNOWN, timed_out=True)
+    assert pending.order == [B, A]
+
+
+def test_a_rule_says_who_is_asked_and_in_what_order() -> None:
+    pending = Pending(rules=(rule(registries=("c.example", "a.example")),))
+    assert list(pending.registries.asked) == [C, A]
+    assert pending.registries.asked[C][1] is not None
+    pending.registries.answer(A, PRESENT)
+    pending.registries.answer(C, PRESENT)
+    assert pending.order == [C, "nginx:1"]
+
+
+def test_what_a_rule_excludes_is_left_alone() -> None:
+    pending = Pending("nginx", rules=(rule(exclude=(parse_tagged_pattern("*:latest"),)),))
+    assert pending.registries.asked == {}
+    assert pending.order == ["nginx"]
+    assert pending.decision.excluded == "*:latest"
+
+
+def test_look_ups_that_end_from_below_are_as_good_as_unknown() -> None:
+    pending = Pending()
+    pending.registries.asked[A][1].cancel()
+    pending.registries.answer(B, PRESENT)
+    assert pending.order == [B, A, "nginx:1"]
+
+
+def test_what_nobody_had_thought_of_is_an_error_and_ends_the_others() -> None:
+    pending = Pending()
+    pending.registries.asked[B][1].errback(Failure(ZeroDivisionError()))
+    assert [type(failure.value) for failure in pending.failures] == [ZeroDivisionError]
+    assert pending.registries.cancelled == [A, C]

@@ -145,3 +145,27 @@ def test_a_waiter_may_make_another_give_up_when_it_has_the_result() -> None:
     work.started[0].callback("done")
     assert [type(problem) for problem in found] == [CancelledError]
     assert work.cancelled == 0
+
+
+def test_work_that_goes_on_without_anybody_is_shared_by_whoever_comes() -> None:
+    flights: SingleFlight[str, str] = SingleFlight(lambda key: key == "goes on")
+    work = Work()
+    results(first := flights.join("goes on", work))
+    first.cancel()
+    assert work.cancelled == 0
+    found = results(flights.join("goes on", work))
+    assert len(work.started) == 1
+    work.started[0].callback("done")
+    assert found == ["done"]
+    results(flights.join("goes on", work))
+    assert len(work.started) == 2
+
+
+def test_work_that_fails_with_nobody_waiting_is_nobodys_error() -> None:
+    flights: SingleFlight[str, str] = SingleFlight(lambda _: True)
+    work = Work()
+    results(first := flights.join("a", work))
+    first.cancel()
+    work.started[0].errback(Failure(ConnectionError()))
+    results(flights.join("a", work))
+    assert len(work.started) == 2

@@ -1,227 +1,235 @@
+"""When a failing registry is left alone, for how long, and who finds out that it is back."""
+
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.logger import formatEvent, globalLogPublisher
 
-from image_cri_shim.decision import Candidate, LookUp, Outcome
-from image_cri_shim.registry.answer import Answer
-from image_cri_shim.registry.guard import GuardedClient
-from image_cri_shim.registry.health import BackOff, Health
-from tests.registry.network import candidate, result_of
+from image_cri_shim.decision import Outcome
+from image_cri_shim.registry.health import BackOff, Condition, Health, Leave, Skip, State
+from tests.registry.lab import answer_of
+from tests.registry.network import candidate
 
-HUB = "sealos.hub:5000"
+HUB, HARBOR = "sealos.hub:5000", "harbor.corp"
 NGINX = candidate(f"{HUB}/library/nginx:1.25")
-BUSYBOX = candidate(f"{HUB}/library/busybox:1")
-HARBOR = candidate("harbor.corp/library/nginx:1.25")
+SILENT: dict[str, Any] = {"detail": "timed out after 10s", "timed_out": True}
+REFUSING: dict[str, Any] = {"detail": "connection refused"}
 
 
-class Client:
-    """A registry client whose answers come when a test says so."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[Candidate, Deferred[Answer]]] = []
-        self.closed = False
-
-    def ask(self, candidate: Candidate) -> Deferred[Answer]:
-        answer: Deferred[Answer] = Deferred()
-        self.asked.append((candidate, answer))
-        return answer
-
-    def close(self) -> Deferred[None]:
-        self.closed = True
-        done: Deferred[None] = Deferred()
-        done.callback(None)
-        return done
-
-    def say(self, outcome: Outcome, detail: str = "", **settings: object) -> None:
-        """Answer the latest question."""
-        self.say_to(-1, outcome, detail, **settings)
-
-    def say_to(self, which: int, outcome: Outcome, detail: str = "", **settings: object) -> None:
-        asked, answer = self.asked[which]
-        timed_out = bool(settings.pop("timed_out", False))
-        failing = bool(settings.pop("failing", outcome is Outcome.UNKNOWN))
-        answer.callback(Answer(LookUp(asked, outcome, detail, timed_out=timed_out), failing))
-
-
-class Guarded:
-    """A guarded client, its clock, and what it asks."""
+class Ward:
+    """Health, a clock, and short words for what happens to a registry."""
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.inner = Client()
-        self.health = Health(self.clock)
-        self.client = GuardedClient(self.inner, self.health)
+        self.chance = 0.0
+        self.health = Health(self.clock, draw=lambda: self.chance)
 
-    def fails(self, asked: Candidate = NGINX, **settings: object) -> LookUp:
-        looking = self.client.look_up(asked)
-        self.inner.say(Outcome.UNKNOWN, "timed out after 10s", **{"timed_out": True, **settings})
-        found: LookUp = result_of(looking)
-        return found
+    def leave(self, name: str = HUB) -> Leave:
+        leave = self.health.admit(name)
+        assert isinstance(leave, Leave)
+        return leave
 
-    def skips(self, asked: Candidate = NGINX) -> LookUp | None:
-        """Return the answer if nobody was asked for it."""
-        before = len(self.inner.asked)
-        looking = self.client.look_up(asked)
-        if len(self.inner.asked) == before:
-            found: LookUp = result_of(looking)
-            return found
-        looking.addErrback(lambda failure: failure.trap(CancelledError)).cancel()
+    def answers(self, outcome: Outcome = Outcome.PRESENT, leave: Leave | None = None) -> None:
+        self.health.record(leave or self.leave(), answer_of(NGINX, outcome))
+
+    def fails(self, leave: Leave | None = None, **how: Any) -> None:
+        answer = answer_of(NGINX, Outcome.UNKNOWN, **(how or SILENT))
+        self.health.record(leave or self.leave(), answer)
+
+    def skip(self, name: str = HUB) -> Skip | None:
+        """Return why it is not asked; asking ends without an answer if it may be."""
+        leave = self.health.admit(name)
+        if isinstance(leave, Skip):
+            assert self.health.skip(name) == leave
+            return leave
+        self.health.withdraw(leave)
         return None
+
+    def wait(self) -> float:
+        """Return for how long it is left alone."""
+        return self.health.condition(HUB).wait
 
 
 @pytest.fixture
-def guarded() -> Guarded:
-    return Guarded()
+def ward() -> Ward:
+    return Ward()
 
 
-def test_a_healthy_registry_is_asked(guarded: Guarded) -> None:
-    looking = guarded.client.look_up(NGINX)
-    guarded.inner.say(Outcome.PRESENT)
-    assert result_of(looking) == LookUp(NGINX, Outcome.PRESENT)
-    looking = guarded.client.look_up(NGINX)
-    guarded.inner.say(Outcome.ABSENT, "404")
-    assert result_of(looking) == LookUp(NGINX, Outcome.ABSENT, "404")
-    assert guarded.skips() is None
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    lines: list[str] = []
+
+    def observe(event: Any) -> None:
+        lines.append(f"{event['log_level'].name}: {formatEvent(event)}")
+
+    globalLogPublisher.addObserver(observe)
+    yield lines
+    globalLogPublisher.removeObserver(observe)
 
 
-def test_a_failing_registry_is_not_asked_and_the_reason_is_told(guarded: Guarded) -> None:
-    assert guarded.fails().asked
-    guarded.clock.advance(1.5)
-    assert guarded.skips(BUSYBOX) == LookUp(
-        BUSYBOX,
-        Outcome.UNKNOWN,
-        "not asked: timed out after 10s, next try in 4s",
-        timed_out=True,
-        asked=False,
-    )
+def test_a_registry_that_answers_is_asked(ward: Ward) -> None:
+    ward.answers(Outcome.PRESENT)
+    ward.answers(Outcome.ABSENT)
+    assert ward.skip() is None
+    assert ward.health.condition(HUB) == Condition(HUB, State.CLOSED)
 
 
-def test_what_is_told_of_a_refusing_registry_is_not_that_it_timed_out(guarded: Guarded) -> None:
-    guarded.fails(timed_out=False)
-    found = guarded.skips()
-    assert found is not None
-    assert not found.timed_out
+def test_one_time_out_is_enough_and_the_reason_is_told(ward: Ward) -> None:
+    ward.fails()
+    ward.clock.advance(1.5)
+    assert ward.skip() == Skip("not asked: timed out after 10s, next try in 4s", timed_out=True)
 
 
-def test_other_registries_are_asked_meanwhile(guarded: Guarded) -> None:
-    guarded.fails()
-    assert guarded.skips(HARBOR) is None
+def test_failures_that_cost_little_must_be_three_in_a_row(ward: Ward) -> None:
+    ward.fails(**REFUSING)
+    ward.fails(**REFUSING)
+    assert ward.skip() is None
+    ward.fails(**REFUSING)
+    assert ward.skip() == Skip("not asked: connection refused, next try in 5s", timed_out=False)
 
 
-def test_failed_authentication_is_no_failing_registry(guarded: Guarded) -> None:
-    guarded.fails(failing=False)
-    assert guarded.skips() is None
+def test_an_answer_in_between_makes_the_count_begin_anew(ward: Ward) -> None:
+    for _ in range(5):
+        ward.fails(**REFUSING)
+        ward.fails(**REFUSING)
+        ward.answers(Outcome.ABSENT)
+    assert ward.skip() is None
 
 
-def test_the_time_without_it_doubles_up_to_five_minutes(guarded: Guarded) -> None:
+def test_a_registry_that_asks_to_be_left_alone_is_so_for_as_long_as_it_says(ward: Ward) -> None:
+    ward.fails(detail="429", retry_after=60.0)
+    assert ward.skip() == Skip("not asked: 429, next try in 60s", timed_out=False)
+
+
+def test_a_registry_that_asks_for_less_than_it_gets_anyway_gets_it(ward: Ward) -> None:
+    ward.fails(detail="503", retry_after=1.0)
+    assert ward.wait() == 5.0
+
+
+def test_other_registries_are_asked_meanwhile(ward: Ward) -> None:
+    ward.fails()
+    assert ward.skip(HARBOR) is None
+
+
+def test_an_answer_that_is_no_failure_counts_as_an_answer(ward: Ward) -> None:
+    ward.fails(**REFUSING)
+    ward.fails(**REFUSING)
+    ward.fails(detail="401 and no credentials are configured", failing=False)
+    ward.fails(**REFUSING)
+    assert ward.skip() is None
+
+
+def test_the_time_without_it_doubles_up_to_five_minutes(ward: Ward) -> None:
     for wait in (5, 10, 20, 40, 80, 160, 300, 300, 300):
-        guarded.fails()
-        guarded.clock.advance(wait - 0.5)
-        assert guarded.skips() is not None
-        guarded.clock.advance(0.5)
-        assert guarded.skips() is None
+        ward.fails()
+        assert ward.wait() == wait
+        ward.clock.advance(wait - 0.5)
+        assert ward.skip() is not None
+        ward.clock.advance(0.5)
+        assert ward.skip() is None
+
+
+def test_nodes_do_not_come_back_all_at_once(ward: Ward) -> None:
+    ward.chance = 0.5
+    ward.fails()
+    assert ward.wait() == pytest.approx(5.5)
 
 
 def test_a_registry_that_is_gone_for_months_does_not_end_in_an_overflow() -> None:
-    assert BackOff().delay(10**6, None) == 300.0
+    assert BackOff().delay(10**6, None, 0.0) == 300.0
 
 
 @pytest.mark.parametrize("outcome", [Outcome.PRESENT, Outcome.ABSENT])
-def test_any_answer_makes_it_healthy_again(guarded: Guarded, outcome: Outcome) -> None:
-    guarded.fails()
-    guarded.clock.advance(5)
-    guarded.fails()
-    guarded.clock.advance(10)
-    guarded.client.look_up(NGINX)
-    guarded.inner.say(outcome)
-    assert guarded.skips() is None
-    guarded.fails()
-    found = guarded.skips()
-    assert found is not None
-    assert found.detail.endswith("next try in 5s"), "the back-off begins anew"
+def test_any_answer_makes_it_healthy_again(ward: Ward, outcome: Outcome) -> None:
+    ward.fails()
+    ward.clock.advance(5)
+    ward.fails()
+    ward.clock.advance(10)
+    ward.answers(outcome)
+    assert ward.skip() is None
+    ward.fails()
+    assert ward.wait() == 5, "the back-off begins anew"
 
 
-def test_one_look_up_tries_it_again_and_the_others_go_without(guarded: Guarded) -> None:
-    guarded.fails(timed_out=False)
-    guarded.clock.advance(5)
-    trying = guarded.client.look_up(NGINX)
-    assert not trying.called
-    found = guarded.skips(BUSYBOX)
-    assert found is not None
-    assert found.detail == "not asked: timed out after 10s, being tried again right now"
-    guarded.inner.say(Outcome.PRESENT)
-    assert result_of(trying).outcome is Outcome.PRESENT
-    assert guarded.skips(BUSYBOX) is None
+def test_a_single_failed_trial_leaves_it_alone_again(ward: Ward) -> None:
+    for _ in range(3):
+        ward.fails(**REFUSING)
+    ward.clock.advance(5)
+    ward.fails(**REFUSING)
+    assert ward.wait() == 10
 
 
-def test_nobody_waits_for_the_try_of_a_registry_that_was_silent(guarded: Guarded) -> None:
-    guarded.fails()
-    guarded.clock.advance(5)
-    before = len(guarded.inner.asked)
-    found = result_of(guarded.client.look_up(NGINX))
-    assert (found.outcome, found.asked, found.timed_out) == (Outcome.UNKNOWN, False, True)
-    assert len(guarded.inner.asked) == before + 1, "it is tried all the same"
-    assert guarded.skips(BUSYBOX) is not None
-    guarded.inner.say(Outcome.ABSENT)
-    asked = guarded.client.look_up(BUSYBOX)
-    guarded.inner.say(Outcome.PRESENT)
-    assert result_of(asked).outcome is Outcome.PRESENT
+def test_one_tries_it_again_and_the_others_go_without(ward: Ward) -> None:
+    ward.fails()
+    ward.clock.advance(5)
+    trying = ward.leave()
+    assert trying.meanwhile is not None
+    assert trying.meanwhile.timed_out
+    now = Skip("not asked: timed out after 10s, being tried again right now", timed_out=True)
+    assert ward.skip() == now
+    ward.answers(leave=trying)
+    assert ward.skip() is None
 
 
-def test_a_try_that_is_cancelled_leaves_it_to_the_next(guarded: Guarded) -> None:
-    guarded.fails(timed_out=False)
-    guarded.clock.advance(5)
-    trying = guarded.client.look_up(NGINX)
-    trying.addErrback(lambda failure: failure.trap(CancelledError)).cancel()
-    assert guarded.skips() is None
+def test_a_trial_that_is_given_up_leaves_it_to_the_next(ward: Ward) -> None:
+    ward.fails()
+    ward.clock.advance(5)
+    ward.health.withdraw(ward.leave())
+    assert ward.skip() is None
 
 
-def test_a_cancelled_look_up_fails_as_such(guarded: Guarded) -> None:
-    looking = guarded.client.look_up(NGINX)
-    looking.cancel()
-    with pytest.raises(CancelledError):
-        result_of(looking)
+def test_look_ups_that_time_out_together_are_one_failure(ward: Ward) -> None:
+    asked = [ward.leave() for _ in range(6)]
+    for leave in asked:
+        ward.fails(leave)
+    assert ward.wait() == 5
 
 
-def test_look_ups_that_fail_together_are_one_failure(guarded: Guarded) -> None:
-    looking = [guarded.client.look_up(NGINX) for _ in range(6)]
-    for which in range(6):
-        guarded.inner.say_to(which, Outcome.UNKNOWN, "timed out after 10s")
-        result_of(looking[which])
-    found = guarded.skips()
-    assert found is not None
-    assert found.detail.endswith("next try in 5s")
+def test_a_late_answer_from_before_makes_it_healthy(ward: Ward) -> None:
+    late = ward.leave()
+    ward.fails()
+    ward.answers(leave=late)
+    assert ward.skip() is None
 
 
-def test_a_late_answer_from_before_makes_it_healthy(guarded: Guarded) -> None:
-    slow, _ = guarded.client.look_up(NGINX), guarded.client.look_up(BUSYBOX)
-    guarded.inner.say_to(1, Outcome.UNKNOWN, "503")
-    assert guarded.skips() is not None
-    guarded.inner.say_to(0, Outcome.PRESENT)
-    assert result_of(slow).outcome is Outcome.PRESENT
-    assert guarded.skips() is None
+def test_a_late_failure_does_not_end_the_trial_that_runs(ward: Ward) -> None:
+    late = ward.leave()
+    ward.fails()
+    ward.clock.advance(5)
+    trying = ward.leave()
+    ward.fails(late)
+    ward.health.withdraw(late)
+    assert ward.skip() is not None
+    ward.answers(leave=trying)
+    assert ward.skip() is None
 
 
-def test_a_late_failure_does_not_end_the_try_that_runs(guarded: Guarded) -> None:
-    late = guarded.client.look_up(NGINX)
-    guarded.fails(BUSYBOX, timed_out=False)
-    guarded.clock.advance(5)
-    trying = guarded.client.look_up(NGINX)
-    guarded.inner.say_to(0, Outcome.UNKNOWN, "timed out after 10s")
-    result_of(late)
-    assert guarded.skips() is not None
-    guarded.inner.say(Outcome.PRESENT)
-    assert result_of(trying).outcome is Outcome.PRESENT
+def test_its_state_can_be_seen(ward: Ward) -> None:
+    ward.fails(**REFUSING)
+    assert ward.health.condition(HUB) == Condition(HUB, State.CLOSED, 1, "connection refused")
+    ward.fails()
+    ward.clock.advance(2)
+    opened = Condition(HUB, State.OPEN, 2, "timed out after 10s", 3.0)
+    assert ward.health.condition(HUB) == opened
+    ward.clock.advance(3)
+    assert ward.health.condition(HUB).state is State.HALF_OPEN
+    ward.leave()
+    assert ward.health.condition(HUB).state is State.HALF_OPEN
+    assert ward.health.condition(HARBOR) == Condition(HARBOR, State.CLOSED)
 
 
-def test_health_outlives_a_client(guarded: Guarded) -> None:
-    guarded.fails()
-    other = GuardedClient(Client(), guarded.health)
-    assert not result_of(other.look_up(NGINX)).asked
-
-
-def test_closing_closes_the_client(guarded: Guarded) -> None:
-    result_of(guarded.client.close())
-    assert guarded.inner.closed
+def test_the_log_says_when_it_is_left_alone_and_when_it_is_back(ward: Ward, log: list[str]) -> None:
+    ward.fails(**REFUSING)
+    ward.answers()
+    assert log == []
+    ward.fails()
+    ward.clock.advance(5)
+    ward.answers()
+    assert log == [
+        f"warn: registry {HUB} is not asked for 5 s: timed out after 10s",
+        f"info: registry {HUB} answers again",
+    ]

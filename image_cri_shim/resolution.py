@@ -1,0 +1,58 @@
+"""Resolution: everything between an image reference and a decision, for one configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from image_cri_shim.config import Config
+from image_cri_shim.decision import Candidate, Registry
+from image_cri_shim.policy import Policy
+from image_cri_shim.registry.cache import LookUpCache
+from image_cri_shim.registry.client import RegistryClient, make_registry_client
+from image_cri_shim.registry.clients import Clients
+from image_cri_shim.registry.health import Health
+from image_cri_shim.registry.keyring import Keyring
+from image_cri_shim.registry.look_ups import LookUps
+from image_cri_shim.resolver import Resolver
+
+
+class Resolution:
+    """Owns what one configuration needs to decide about image references.
+
+    :param reactor: Twisted's, for connections, processes and time.
+    :ivar policy: which candidates a reference has.
+    :ivar keyring: which credentials a registry gets.
+    :ivar health: which registries are failing.
+    :ivar cache: what registries have answered.
+    :ivar clients: ask the registries, whatever is known of them.
+    :ivar look_ups: ask them as seldom as possible.
+    :ivar resolver: decides.
+    """
+
+    def __init__(self, config: Config, reactor: Any) -> None:
+        known_for = config.cache.domain_cache_ttl
+
+        def make(registry: Registry) -> RegistryClient:
+            return make_registry_client(reactor, registry, self.keyring, known_for)
+
+        self.policy = Policy(config.all_registries, config.rules)
+        self.keyring = Keyring(reactor, known_for)
+        self.health = Health(reactor)
+        self.cache = LookUpCache(reactor, config.cache)
+        self.clients = Clients(make)
+        self.look_ups = LookUps(reactor, self.clients, self.health, self.cache)
+        self.resolver = Resolver(self.policy, self.look_ups, reactor, config.lookup_grace)
+
+    def forget(self, candidate: Candidate) -> None:
+        """Drop what is remembered about a candidate that could not be pulled."""
+        if candidate.registry is not None:
+            self.look_ups.forget(candidate)
+
+    def close(self, *, abort: bool = False) -> Deferred[None]:
+        """Close all connections once no look-up runs.
+
+        :param abort: whether look-ups that run are ended instead.
+        """
+        return self.look_ups.close(abort=abort)
