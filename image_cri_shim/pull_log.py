@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import attrs
 from twisted.logger import Logger
 
-from image_cri_shim.decision import Candidate, Decision, Outcome, Pull
+from image_cri_shim.decision import Candidate, Decision, LookUp, Outcome, Pull
 from image_cri_shim.redaction import Redactor
 
 # What is shown of a name; few image references are longer.
@@ -23,11 +24,11 @@ class PullLog:
         self.redactor = Redactor()
 
     def decided(self, image: str, decision: Decision) -> None:
-        """Log what is pulled first, and why."""
+        """Log what is pulled first, and why; or why nothing can be."""
         self._log.info(
             "PullImage {image} -> {name} ({why})",
             image=image,
-            name=decision.attempts[0].name,
+            name=decision.attempts[0].name if decision.attempts else "nothing",
             # Masking its own words would give a secret away; but they may name what others named.
             why=_ONE_LINE.clean(explain(decision)),
         )
@@ -62,25 +63,44 @@ class PullLog:
 
 def explain(decision: Decision) -> str:
     """Say in a few words why a decision is what it is: ``offline, present, 12 ms``."""
-    first = decision.attempts[0]
-    found = decision.look_up(first)
-    if found is not None and found.outcome is Outcome.PRESENT:
-        own = [first.label, found.outcome.value]
-    elif found is not None:
-        own = [first.label, "tried although unknown"]
-    else:
-        own = [_as_written(first)]
-    asked = [str(answer) for answer in decision.look_ups if answer is not found]
-    if found is not None and found.outcome is not Outcome.PRESENT:
-        asked.insert(0, str(found))
-    took = [_duration(decision.elapsed)] if decision.look_ups else []
-    return ", ".join([*own, *asked, *took])
+    first = decision.attempts[0] if decision.attempts else None
+    found = None if first is None else decision.look_up(first)
+    words = [] if first is None else _chosen(first, found)
+    words += [_answered(answer) for answer in decision.look_ups if answer is not found]
+    words += [_duration(decision.elapsed)] if decision.look_ups else []
+    if decision.excluded:
+        words.append(f"left alone by {decision.excluded} of {decision.rule}")
+    elif decision.rule and decision.attempts:
+        words.append(f"by {decision.rule}")
+    forbidden = [] if decision.attempts else [f"origin not allowed by {decision.rule}"]
+    return "; ".join(filter(None, (", ".join(words), *forbidden)))
+
+
+def _chosen(candidate: Candidate, found: LookUp | None) -> list[str]:
+    """Say what kind of source was chosen, and what is known of it."""
+    if found is None:
+        return [_as_written(candidate)]
+    if found.outcome is not Outcome.PRESENT:
+        return [candidate.label, "tried although unknown", _answered(found)]
+    cached = ["cached"] if found.cached else []
+    return [candidate.label, found.outcome.value, *cached]
+
+
+def _answered(look_up: LookUp) -> str:
+    """Say what a registry answered: ``sealos.hub:5000: absent (404, cached)``."""
+    if look_up.slow:
+        return f"{look_up.candidate.source}: slow"
+    if not look_up.cached:
+        return str(look_up)
+    return str(attrs.evolve(look_up, detail=", ".join(filter(None, (look_up.detail, "cached")))))
 
 
 def _as_written(candidate: Candidate) -> str:
-    if candidate.registry is None:
+    registry = candidate.registry
+    if registry is None:
         return candidate.label
-    has = "with" if candidate.registry.credentials is not None else "without"
+    configured = registry.credentials is not None or registry.auth_file is not None
+    has = "with" if configured else "without"
     return f"a configured registry's own name, {has} configured credentials"
 
 

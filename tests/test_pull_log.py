@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from twisted.logger import LogEvent, Logger, LogLevel, eventAsText
 
@@ -88,13 +90,105 @@ def test_the_reason_says_what_each_registry_answered(decision: Decision, words: 
     assert explain(decision) == words
 
 
+RULE = "rule 2 (docker.io)"
+
+
 @pytest.mark.parametrize(
-    ("credentials", "has"), [(None, "without"), (Credentials("robot", "s3cret"), "with")]
+    ("decision", "words"),
+    [
+        (
+            Decision((FIRST,), (LookUp(FIRST, PRESENT, cached=True),), 0.0004),
+            "offline, present, cached, 0 ms",
+        ),
+        (
+            Decision(
+                (SECOND, ORIGIN),
+                (LookUp(FIRST, ABSENT, "404", cached=True), LookUp(SECOND, PRESENT)),
+            ),
+            "registry, present, sealos.hub:5000: absent (404, cached), 0 ms",
+        ),
+        (
+            Decision((ORIGIN,), (LookUp(FIRST, ABSENT, cached=True),)),
+            "origin, sealos.hub:5000: absent (cached), 0 ms",
+        ),
+        (
+            Decision(
+                (SECOND, FIRST, ORIGIN),
+                (
+                    LookUp(FIRST, UNKNOWN, "slow, no answer after 1.2s", slow=True),
+                    LookUp(SECOND, PRESENT),
+                ),
+                1.2,
+            ),
+            "registry, present, sealos.hub:5000: slow, 1.2 s",
+        ),
+        (
+            Decision((FIRST,), (LookUp(FIRST, PRESENT),), 0.012, rule=RULE),
+            "offline, present, 12 ms, by rule 2 (docker.io)",
+        ),
+        (Decision((ORIGIN,), rule=RULE), "origin, by rule 2 (docker.io)"),
+        (
+            Decision((ORIGIN,), rule=RULE, excluded="*:latest"),
+            "origin, left alone by *:latest of rule 2 (docker.io)",
+        ),
+        (
+            Decision((FIRST,), (LookUp(FIRST, PRESENT),), 0.012, rule=RULE, origin_allowed=False),
+            "offline, present, 12 ms, by rule 2 (docker.io)",
+        ),
+    ],
+)
+def test_the_reason_says_what_was_remembered_what_was_slow_and_which_rule_decided(
+    decision: Decision, words: str
+) -> None:
+    assert explain(decision) == words
+
+
+@pytest.mark.parametrize(
+    ("look_ups", "excluded", "why"),
+    [
+        (
+            (LookUp(FIRST, ABSENT, "404"), LookUp(SECOND, UNKNOWN, "timed out after 10s")),
+            "",
+            "sealos.hub:5000: absent (404), harbor.corp: unknown (timed out after 10s), 10.0 s; "
+            "origin not allowed by rule 2 (docker.io)",
+        ),
+        ((), "", "origin not allowed by rule 2 (docker.io)"),
+        (
+            (),
+            "*:latest",
+            "left alone by *:latest of rule 2 (docker.io); "
+            "origin not allowed by rule 2 (docker.io)",
+        ),
+    ],
+)
+def test_a_decision_for_nothing_is_one_line_with_its_reason(
+    look_ups: tuple[LookUp, ...], excluded: str, why: str
+) -> None:
+    lines = Lines()
+    decision = Decision((), look_ups, 10.02, RULE, excluded, origin_allowed=False)
+    lines.pulls.decided("nginx:1.25", decision)
+    assert lines.text == f"PullImage nginx:1.25 -> nothing ({why})"
+
+
+def test_a_decision_for_nothing_stays_on_its_line() -> None:
+    lines = Lines()
+    forged = LookUp(FIRST, UNKNOWN, "token server h\n\x1b[2Jforged", cached=True)
+    lines.pulls.decided("a:1", Decision((), (forged,), rule="rule 1 (*)", origin_allowed=False))
+    assert lines.text.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("settings", "has"),
+    [
+        ({}, "without"),
+        ({"credentials": Credentials("robot", "s3cret")}, "with"),
+        ({"auth_file": "/etc/config.json"}, "with"),
+    ],
 )
 def test_a_registrys_own_name_is_explained_with_its_credentials(
-    credentials: Credentials | None, has: str
+    settings: dict[str, Any], has: str
 ) -> None:
-    registry = Registry("harbor.corp", credentials=credentials)
+    registry = Registry("harbor.corp", **settings)
     (only,) = Policy([registry]).candidates("harbor.corp/a:1")
     assert explain(Decision((only,))) == (
         f"a configured registry's own name, {has} configured credentials"

@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import attrs
 
 from image_cri_shim.credentials import Credentials
-from image_cri_shim.cri._generated import cri_pb2
+from image_cri_shim.cri.attempts import Attempts, FindCredentials
 from image_cri_shim.cri.call import Call
 from image_cri_shim.cri.local import Images, LocalNames
-from image_cri_shim.cri.status import Answer, Code, frame
-from image_cri_shim.cri.upstream import RuntimeUnavailable, Upstream
-from image_cri_shim.decision import Attempt, Candidate, Decision, Pull
+from image_cri_shim.cri.pull_failure import describe, is_final, unreadable
+from image_cri_shim.cri.pull_request import read_pull_request
+from image_cri_shim.cri.status import Answer, Code
+from image_cri_shim.cri.upstream import Upstream
+from image_cri_shim.decision import Candidate, Decision, Pull, Registry
 from image_cri_shim.policy import Policy
 from image_cri_shim.redaction import Redactor
-from image_cri_shim.reference import InvalidReferenceError, is_image_id
+from image_cri_shim.reference import DEFAULT_DOMAIN, InvalidReferenceError, is_image_id
 
-_log = logging.getLogger(__name__)
 
-# What no other source cures: the request itself is wrong, or out of time, or given up.
-_FINAL = frozenset({Code.INVALID_ARGUMENT, Code.DEADLINE_EXCEEDED, Code.CANCELLED})
-_FINAL_WORDS = ("no space left on device",)
+class Resolve(Protocol):
+    """Asks the registries about the candidates of a reference."""
+
+    def __call__(
+        self, image: str, earlier: Decision | None = None, failed: Sequence[Candidate] = ()
+    ) -> Awaitable[Decision]:
+        """Decide what is pulled for a reference.
+
+        :param earlier: the decision before, if what it said could not be pulled.
+        :param failed: what could not be pulled so far.
+        """
+
+
+async def configured_credentials(registry: Registry) -> Credentials | None:
+    """Return the credentials that a registry was configured with."""
+    return registry.credentials
+
+
+def _forget_nothing(_: Candidate) -> None:
+    return None
 
 
 @attrs.frozen
@@ -36,20 +53,26 @@ class Routing:
     :ivar timeout: seconds that a call may take whose client set no deadline.
     :ivar upstream: the runtime.
     :ivar redactor: keeps the configured secrets out of what is said of failed attempts.
+    :ivar credentials: finds a registry's credentials; raises an Exception with a message for the
+        operator where they exist and cannot be had.
+    :ivar forget: is told of every candidate whose pull failed and may succeed from another source,
+        so that what is remembered of it can be dropped; its registry may be None.
     """
 
     policy: Policy
-    resolve: Callable[[str], Awaitable[Decision]]
+    resolve: Resolve
     timeout: float
     upstream: Upstream
     redactor: Redactor = attrs.field(factory=Redactor)
+    credentials: FindCredentials = configured_credentials
+    forget: Callable[[Candidate], None] = _forget_nothing
 
 
 class Observer(Protocol):
     """Who wants to know what is pulled from where."""
 
     def decided(self, image: str, decision: Decision) -> None:
-        """Take note of a decision, before anything is pulled."""
+        """Take note of the first decision of a pull, before anything is pulled."""
 
     def pulled(self, pull: Pull) -> None:
         """Take note of a pull that is over, one way or the other."""
@@ -71,24 +94,24 @@ class Puller:
     async def pull_image(self, call: Call, routing: Routing) -> Answer:
         """Answer PullImage.
 
-        A single attempt's answer goes back as the runtime gave it. After several, the last one's
-        does, with what failed before appended to its message.
+        A pull that succeeds, fails for good or was the only attempt is answered as the runtime
+        answered it. After several attempts, and in strict mode, what else was tried and asked is
+        appended to the last answer's message.
+
+        :raises RpcError: nothing could be pulled, or the runtime cannot be reached.
         """
-        request = cri_pb2.PullImageRequest.FromString(call.payload)
-        image = request.image.image
+        request = read_pull_request(call)
         started = _now()
-        redactor = routing.redactor.extended(_secrets(request))
-        attempts: list[Attempt] = []
+        redactor = routing.redactor.extended(request.secrets())
+        attempts = Attempts(call, request, routing.credentials, redactor)
         error = ""
         try:
-            if await self._is_for_the_runtime(call, image, routing.policy):
+            if await self._is_for_the_runtime(attempts, routing.policy):
                 answer = await call.unary(call.message)
-                error = "" if answer.code == Code.OK else _error(answer, redactor)
+                error = "" if answer.code == Code.OK else describe(answer, redactor)
             else:
-                decision = await routing.resolve(image)
-                self._observer.decided(image, decision)
-                answer = await self._try_all(call, request, decision, attempts, redactor)
-                error = attempts[-1].error
+                answer = await self._pull(attempts, routing)
+                error = attempts.error
         except asyncio.CancelledError:
             out_of_time = call.deadline is not None and _now() >= call.deadline
             error = "deadline exceeded" if out_of_time else "cancelled"
@@ -97,97 +120,79 @@ class Puller:
             error = str(failure)
             raise
         finally:
-            self._observer.pulled(Pull(image, tuple(attempts), error, _now() - started))
+            pull = Pull(request.image, tuple(attempts.made), error, _now() - started)
+            self._observer.pulled(pull)
         return answer
 
-    async def _is_for_the_runtime(self, call: Call, image: str, policy: Policy) -> bool:
-        """Tell whether an image is no reference: an ID, or what the runtime itself must refuse."""
-        if is_image_id(image) or await self._images.knows_as_id(call, policy, image):
-            return True
+    async def _is_for_the_runtime(self, attempts: Attempts, policy: Policy) -> bool:
+        """Tell whether an image is no reference: an ID, or what the runtime itself must refuse.
+
+        :raises RpcError: it is none, and the runtime might take it for one that it may not pull.
+        """
+        image = attempts.request.image
         try:
-            policy.candidates(image)
-        except InvalidReferenceError:
+            plan = policy.plan(image)
+        except InvalidReferenceError as error:
+            rule = _forbidding_rule(policy, image)
+            if rule:
+                raise unreadable(str(error), rule, attempts.redactor) from error
             # The runtime says in its own words what is wrong with it.
             return True
-        return False
+        if not plan.origin_allowed:
+            # What begins like an ID is a name for runtimes that are asked to pull it.
+            return False
+        return await self._images.knows_as_id(attempts.call, policy, image)
 
-    async def _try_all(
-        self,
-        call: Call,
-        request: cri_pb2.PullImageRequest,
-        decision: Decision,
-        attempts: list[Attempt],
-        redactor: Redactor,
-    ) -> Answer:
-        image = request.image.image
-        answer: Answer | None = None
-        for candidate in decision.attempts:
-            started = _now()
-            try:
-                answer = await call.unary(_message(call, request, candidate))
-            except RuntimeUnavailable as error:
-                attempts.append(Attempt(candidate, str(error), _now() - started))
-                raise
-            if answer.code == Code.OK:
-                attempts.append(Attempt(candidate, "", _now() - started))
-                self._names.remember(image, candidate.name)
-                return answer
-            attempts.append(Attempt(candidate, _error(answer, redactor), _now() - started))
-            if _is_final(answer):
-                break
-        if answer is None:
-            raise AssertionError("a decision has at least one attempt")
-        return answer if len(attempts) == 1 else _with_history(answer, attempts)
+    async def _pull(self, attempts: Attempts, routing: Routing) -> Answer:
+        """Pull one candidate after the other until one succeeds or none is left.
+
+        After each that failed it is decided again what is next: the registries behind it were
+        perhaps not asked yet.
+        """
+        image, deadline = attempts.request.image, attempts.call.deadline
+        decision = await routing.resolve(image)
+        self._observer.decided(image, decision)
+        failed: list[Candidate] = []
+        asked = {one.candidate.name: one for one in decision.look_ups}
+        while (candidate := _next(decision, failed)) is not None:
+            answer = await attempts.pull(candidate)
+            if answer is not None:
+                if answer.code == Code.OK:
+                    self._names.remember(image, candidate.name)
+                    return answer
+                if is_final(answer, None if deadline is None else deadline - _now()):
+                    return answer
+            routing.forget(candidate)
+            failed.append(candidate)
+            decision = await routing.resolve(image, earlier=decision, failed=tuple(failed))
+            asked |= {one.candidate.name: one for one in decision.look_ups}
+        in_vain = [asked[name] for name in asked if name not in _names(failed)]
+        return attempts.give_up(decision, in_vain)
 
 
-def _message(call: Call, request: cri_pb2.PullImageRequest, candidate: Candidate) -> bytes:
-    """Return the request for one candidate.
+def _next(decision: Decision, failed: Sequence[Candidate]) -> Candidate | None:
+    """Return what is pulled next: never what has failed, nor an origin that is not allowed."""
+    for candidate in decision.attempts:
+        allowed = candidate.rewritten or decision.origin_allowed
+        if allowed and candidate.name not in _names(failed):
+            return candidate
+    return None
 
-    Credentials never travel to another host: the client's belong to the name as it was written, the
-    configured ones to their registry.
+
+def _names(candidates: Sequence[Candidate]) -> set[str]:
+    return {candidate.name for candidate in candidates}
+
+
+def _forbidding_rule(policy: Policy, image: str) -> str:
+    """Return the rule that forbids the origin of what is no reference, or nothing.
+
+    Runtimes pull ``sha256:...`` as a tag of Docker Hub's image ``sha256``; and nobody knows what
+    they make of a text that the shim cannot read.
     """
-    registry = candidate.registry
-    credentials = None if registry is None else registry.credentials
-    if not candidate.rewritten and (credentials is None or _has_credentials(request)):
-        return call.message
-    changed = cri_pb2.PullImageRequest()
-    changed.CopyFrom(request)
-    changed.image.image = candidate.name
-    changed.ClearField("auth")
-    if credentials is not None:
-        changed.auth.username = credentials.username
-        changed.auth.password = credentials.password
-    return frame(changed.SerializeToString())
-
-
-def _has_credentials(request: cri_pb2.PullImageRequest) -> bool:
-    auth = request.auth
-    return any((auth.username, auth.password, auth.auth, auth.identity_token, auth.registry_token))
-
-
-def _is_final(answer: Answer) -> bool:
-    message = answer.message
-    return answer.code in _FINAL or any(words in message for words in _FINAL_WORDS)
-
-
-def _secrets(request: cri_pb2.PullImageRequest) -> Iterator[str]:
-    """Return what a runtime may echo of the client's credentials."""
-    auth = request.auth
-    yield from Credentials(auth.username, auth.password).spellings() if auth.password else ()
-    yield from (auth.auth, auth.auth.rstrip("="), auth.identity_token, auth.registry_token)
-
-
-def _error(answer: Answer, redactor: Redactor) -> str:
-    try:
-        name = Code(answer.code).name
-    except ValueError:
-        name = f"code {answer.code}"
-    return f"{name}: {redactor.clean(answer.message)}"
-
-
-def _with_history(answer: Answer, attempts: list[Attempt]) -> Answer:
-    earlier = "; ".join(f"{a.candidate.name}: {a.error}" for a in attempts[:-1])
-    return answer.with_message(f"{answer.message} (image-cri-shim tried before: {earlier})")
+    if is_image_id(image):
+        plan = policy.plan(f"{DEFAULT_DOMAIN}/library/{image}")
+        return "" if plan.rule is None or plan.origin_allowed else plan.rule.label
+    return next((rule.label for rule in policy.rules if not rule.origin_allowed), "")
 
 
 def _now() -> float:

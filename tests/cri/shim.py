@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import queue
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
+import attrs
 import grpc
 
-from image_cri_shim.cri.pull import Routing
+from image_cri_shim.cri.pull import Routing, configured_credentials
 from image_cri_shim.cri.server import CriServer
 from image_cri_shim.cri.upstream import Upstream
-from image_cri_shim.decision import Decision, Pull, Registry
+from image_cri_shim.decision import Candidate, Decision, Pull, Registry
 from image_cri_shim.policy import Policy
+from image_cri_shim.redaction import Redactor
+from image_cri_shim.rules import Rule
 from tests.cri.background import PATIENCE, Background
 from tests.support.cri_client import CRI
 from tests.support.processes import wait_until
 
 IMAGES = "/runtime.v1.ImageService/"
 Resolve = Callable[[str], Awaitable[Decision]]
+ResolveAgain = Callable[[str, Decision, Sequence[Candidate]], Awaitable[Decision]]
 
 
 class Notes:
@@ -43,7 +47,12 @@ class Notes:
 
 
 class Shim:
-    """A `CriServer` in front of the socket `runtime`; `resolve` can be replaced at any time."""
+    """A `CriServer` in front of the socket `runtime`.
+
+    What decides can be replaced at any time: `resolve` makes the first decision of a pull,
+    `resolve_again` the ones after an attempt that failed, `credentials` finds a registry's.
+    `forgotten` are the candidates that were to be forgotten.
+    """
 
     def __init__(
         self,
@@ -53,14 +62,19 @@ class Shim:
         *,
         version: str = "v1",
         registries: Iterable[Registry] = (),
+        rules: Sequence[Rule] = (),
         timeout: float = 900.0,
     ) -> None:
         self.background = background
         self.path = path
         self.runtime = runtime
         self.notes = Notes()
-        self.policy = Policy(registries)
+        self.policy = Policy(registries, rules)
         self.resolve: Resolve = self.in_order
+        self.resolve_again: ResolveAgain = self.the_others
+        self.credentials = configured_credentials
+        self.forgotten: list[Candidate] = []
+        self.redactor = Redactor()
         self.upstream = Upstream(lambda: self.runtime, version)
         self.timeout = timeout
         self._clients: list[CRI] = []
@@ -77,11 +91,40 @@ class Shim:
         return server
 
     def _routing(self) -> Routing:
-        return Routing(self.policy, lambda text: self.resolve(text), self.timeout, self.upstream)
+        return Routing(
+            self.policy,
+            self._resolve,
+            self.timeout,
+            self.upstream,
+            self.redactor,
+            lambda registry: self.credentials(registry),
+            self.forgotten.append,
+        )
+
+    async def _resolve(
+        self, image: str, earlier: Decision | None = None, failed: Sequence[Candidate] = ()
+    ) -> Decision:
+        if earlier is None:
+            return await self.resolve(image)
+        return await self.resolve_again(image, earlier, failed)
 
     async def in_order(self, text: str) -> Decision:
-        """Decide for all candidates, in the policy's order."""
-        return Decision(self.policy.candidates(text))
+        """Decide for all candidates that are allowed, in the policy's order."""
+        plan = self.policy.plan(text)
+        origin = (plan.as_written,) if plan.origin_allowed else ()
+        return Decision(
+            (*plan.candidates, *origin),
+            rule=plan.rule.label if plan.rule is not None else "",
+            excluded=plan.excluded,
+            origin_allowed=plan.origin_allowed,
+        )
+
+    async def the_others(
+        self, text: str, earlier: Decision, failed: Sequence[Candidate]
+    ) -> Decision:
+        """Decide for what has not failed yet."""
+        left = tuple(one for one in earlier.attempts if one not in failed)
+        return attrs.evolve(earlier, attempts=left)
 
     def client(self, version: str = "v1") -> CRI:
         """Return a new client with a connection of its own."""
