@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import io
 import os
 import sys
 from collections.abc import Sequence
 
 from image_cri_shim import __version__
-from image_cri_shim.cli import pull
+from image_cri_shim.cli import check, pull, resolve
+from image_cri_shim.cli.terminal import complain
 
 DESCRIPTION = """\
 Without a command, serves the CRI in the foreground, as `twistd -n image-cri-shim` does.
 """
 
+# What a shell makes of a program that SIGINT has ended.
+_INTERRUPTED = 130
 _DAEMON_OPTIONS = ("config", "shim", "cri")
 
 
@@ -44,7 +48,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--debug", action="store_true", help="log for debugging")
     top.add_argument("-v", "--version", action="version", version=f"image-cri-shim {__version__}")
     commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    pull.add_parser(commands)
+    for command in (pull, resolve, check):
+        command.add_parser(commands)
     return top
 
 
@@ -66,7 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in (*_DAEMON_OPTIONS, "debug"):
         if getattr(options, name):
             # Ignored, it would be taken for obeyed: another socket would be asked.
-            top.error(f"--{name} is an option of the daemon; `{options.command}` does not take it")
+            instead = options.config_instead if name == "config" else ""
+            hint = instead or f"`{options.command}` does not take it"
+            top.error(f"--{name} is an option of the daemon; {hint}")
+    # What cannot be written in the terminal's encoding is no reason to fail.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = options.run(options)
         sys.stdout.flush()
@@ -74,6 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Whoever read the output has enough of it; Python must not try again at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
+    except KeyboardInterrupt:
+        complain("interrupted")
+        status = _INTERRUPTED
     sys.exit(status)
 
 

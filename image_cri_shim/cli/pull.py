@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import base64
 import getpass
 import sys
-import time
 from typing import Any
 
-from grpclib.client import Channel, UnaryUnaryMethod
-from grpclib.const import Status
-from grpclib.exceptions import GRPCError
-
-from image_cri_shim.config import format_duration, parse_duration
-from image_cri_shim.cri._generated import cri_pb2
+from image_cri_shim.cli.status import FAILED
+from image_cri_shim.config import parse_duration
 
 DEFAULT_SOCKET = "/var/run/image-cri-shim.sock"
-# 2 is argparse's, for a wrong command line.
-FOUND, FAILED, UNREACHABLE = 0, 1, 3
 
 
 def add_parser(commands: Any) -> None:
@@ -57,7 +48,7 @@ def add_parser(commands: Any) -> None:
         default="v1",
         help="the CRI version to speak [default: v1]",
     )
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, config_instead="")
 
 
 def _duration(text: str) -> float:
@@ -74,79 +65,16 @@ def _duration(text: str) -> float:
 def run(options: argparse.Namespace) -> int:
     """Run the command and return its exit status."""
     password = None
-    if options.user is not None:
-        password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     try:
-        return asyncio.run(_pull(options, password))
+        # Imported here: the other commands need neither gRPC nor asyncio.
+        import asyncio  # noqa: PLC0415
+
+        from image_cri_shim.cli.image_service import pull  # noqa: PLC0415
+
+        if options.user is not None:
+            asked = sys.stdin.isatty()
+            password = getpass.getpass() if asked else sys.stdin.readline().rstrip("\n")
+        return asyncio.run(pull(options, password))
     except KeyboardInterrupt:
         print("image-cri-shim: interrupted", file=sys.stderr)
         return FAILED
-
-
-async def _pull(options: argparse.Namespace, password: str | None) -> int:
-    channel = Channel(path=options.socket.removeprefix("unix://"))
-    try:
-        service = _ImageService(channel, options.cri_version)
-        request = cri_pb2.PullImageRequest()
-        request.image.image = options.image
-        if password is not None:
-            pair = f"{options.user}:{password}".encode()
-            request.auth.auth = base64.b64encode(pair).decode("ascii")
-        started = time.monotonic()
-        reply = await service.pull(request, timeout=options.timeout)
-        print(f"pulled {options.image} in {time.monotonic() - started:.2f} s")
-        print(f"  image ref     {reply.image_ref}")
-        status = await service.status(options.image, timeout=options.timeout)
-    except GRPCError as error:
-        code = error.status.name if isinstance(error.status, Status) else error.status
-        print(f"image-cri-shim: {options.image}: {code}: {error.message}", file=sys.stderr)
-        return FAILED
-    except TimeoutError:
-        print(
-            f"image-cri-shim: {options.image}: gave up after {format_duration(options.timeout)}",
-            file=sys.stderr,
-        )
-        return FAILED
-    except OSError as error:
-        print(
-            f"image-cri-shim: nobody answers on {options.socket}: {error.strerror or error}; "
-            "is the daemon running?",
-            file=sys.stderr,
-        )
-        return UNREACHABLE
-    finally:
-        channel.close()
-    if not status.HasField("image"):
-        print("  the runtime does not show it under this name", file=sys.stderr)
-        return FAILED
-    for label, values in (
-        ("image ID", [status.image.id]),
-        ("held as", status.image.repo_tags),
-        ("digest", status.image.repo_digests),
-    ):
-        for value in values:
-            print(f"  {label:<13} {value}")
-    return FOUND
-
-
-class _ImageService:
-    """A client of the CRI's ImageService in one version."""
-
-    def __init__(self, channel: Channel, version: str) -> None:
-        path = f"/runtime.{version}.ImageService"
-        self._pull = UnaryUnaryMethod(
-            channel, f"{path}/PullImage", cri_pb2.PullImageRequest, cri_pb2.PullImageResponse
-        )
-        self._status = UnaryUnaryMethod(
-            channel, f"{path}/ImageStatus", cri_pb2.ImageStatusRequest, cri_pb2.ImageStatusResponse
-        )
-
-    async def pull(
-        self, request: cri_pb2.PullImageRequest, *, timeout: float | None
-    ) -> cri_pb2.PullImageResponse:
-        return await self._pull(request, timeout=timeout)
-
-    async def status(self, image: str, *, timeout: float | None) -> cri_pb2.ImageStatusResponse:
-        request = cri_pb2.ImageStatusRequest()
-        request.image.image = image
-        return await self._status(request, timeout=timeout)

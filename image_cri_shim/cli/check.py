@@ -1,0 +1,91 @@
+"""``image-cri-shim check``: say what is wrong with a configuration, and try its registries."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+import attrs
+
+from image_cri_shim.cli.check_report import Report, as_object, complaints, summary
+from image_cri_shim.cli.configuration import STANDARD_INPUT, Source, read_configuration
+from image_cri_shim.cli.status import FAILED, FOUND, UNREACHABLE
+from image_cri_shim.cli.terminal import as_json, complain, one_line
+from image_cri_shim.config import exposure, warnings
+from image_cri_shim.errors import ConfigError
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the program's."""
+    command = commands.add_parser(
+        "check",
+        help="say what is wrong with a configuration",
+        description=(
+            "Reads a configuration as the daemon does and says everything that is wrong with it. "
+            "Exit status: 0 nothing, 1 it is refused or a file that it names cannot be used, "
+            "2 wrong command line, 3 a registry cannot be used (only with --online)."
+        ),
+    )
+    command.add_argument(
+        "file",
+        nargs="?",
+        metavar="FILE",
+        help=f"the configuration file, {STANDARD_INPUT} for standard input [default: the daemon's]",
+    )
+    command.add_argument(
+        "--online", action="store_true", help="try each registry: connection, TLS, credentials"
+    )
+    command.add_argument("--json", action="store_true", help="write JSON: one object")
+    command.set_defaults(
+        run=run, config_instead="`check` takes the file as it is: image-cri-shim check FILE"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command and return its exit status."""
+    try:
+        source = read_configuration(options.file)
+    except ConfigError as error:
+        report = Report(error.problems[0].file, None, error.problems)
+    else:
+        if source.note:
+            complain(source.note)
+        report = _examined(source)
+        if options.online:
+            report = _tried(source, report)
+    if options.json:
+        print(as_json(as_object(report)))
+    else:
+        for line in complaints(report):
+            print(one_line(line), file=sys.stderr)
+        for line in summary(report):
+            print(one_line(line))
+    if report.problems:
+        return FAILED
+    probes = report.probes if report.probes is not None else ()
+    return FOUND if all(probe.usable for probe in probes) else UNREACHABLE
+
+
+def _examined(source: Source) -> Report:
+    """Say what there is to say without asking any registry."""
+    config = source.config
+    exposed = exposure(source.name, config)
+    said = (*warnings(config), *([exposed] if exposed else []))
+    report = Report(source.name, config, warnings=said)
+    if not any(one.auth_file or one.ca_file or one.cert_file for one in config.all_registries):
+        return report
+    # Imported here: what reads certificates takes longer than all the rest.
+    from image_cri_shim.cli.named_files import check_files  # noqa: PLC0415
+
+    return attrs.evolve(report, problems=tuple(check_files(config, source.name)))
+
+
+def _tried(source: Source, report: Report) -> Report:
+    """Try all registries at the same time."""
+    from image_cri_shim.cli.probing import probe_all  # noqa: PLC0415
+    from image_cri_shim.cli.reactor import run_reactor  # noqa: PLC0415
+
+    registries = report.registries
+    probes = run_reactor(lambda reactor: probe_all(registries, source.config, reactor))
+    return attrs.evolve(report, probes=tuple(probes))

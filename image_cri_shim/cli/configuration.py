@@ -1,0 +1,54 @@
+"""The configuration as commands read it: from the file that the daemon reads, or another."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+import attrs
+
+from image_cri_shim.config import DEFAULT_CONFIG, Config, load, parse_bytes
+from image_cri_shim.config.document import SIZE_LIMIT
+
+# The name that means standard input, and what messages call it then.
+STANDARD_INPUT = "-"
+_ITS_NAME = "<stdin>"
+
+
+@attrs.frozen
+class Source:
+    """Where a configuration comes from.
+
+    :ivar name: what messages call it.
+    :ivar note: what the operator should know about it before anything else; empty for nothing.
+    """
+
+    name: str
+    config: Config
+    note: str = ""
+
+
+def add_config_option(command: argparse.ArgumentParser) -> None:
+    """Add the option that names the file; it has the spellings that the daemon's has."""
+    command.add_argument(
+        *("-c", "-f", "--config", "--file"),
+        dest="configuration",
+        metavar="FILE",
+        help="the configuration file, - for standard input [default: the daemon's]",
+    )
+
+
+def read_configuration(file: str | None, default: str = DEFAULT_CONFIG) -> Source:
+    """Read a file; None for the one that is read by default, which may be absent.
+
+    :param default: that one.
+    :raises ConfigError: the configuration is refused.
+    """
+    if file == STANDARD_INPUT:
+        return Source(_ITS_NAME, parse_bytes(sys.stdin.buffer.read(SIZE_LIMIT + 1), _ITS_NAME))
+    if file is not None:
+        return Source(file, load(file))
+    if not os.path.lexists(default):
+        return Source(default, Config(), f"{default} does not exist; the defaults apply")
+    return Source(default, load(default))

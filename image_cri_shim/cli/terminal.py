@@ -1,0 +1,52 @@
+"""What is written for the operator to read: lines of text without control characters."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+
+from image_cri_shim.redaction import Redactor
+
+_CLEANER = Redactor()
+
+
+def one_line(text: str) -> str:
+    """Return a text of unknown origin as it may be shown: on one line, with nothing but text."""
+    return _CLEANER.clean(text)
+
+
+def complain(text: str) -> None:
+    """Say on standard error what is wrong."""
+    print(f"image-cri-shim: {one_line(text)}", file=sys.stderr)
+
+
+def as_json(value: object) -> str:
+    """Write a value as JSON that may be shown: in ASCII, with all control characters escaped.
+
+    :param value: dicts with texts as keys, lists, texts, numbers, booleans and None.
+    """
+    return json.dumps(value, indent=2)
+
+
+def seconds(value: float) -> str:
+    """Write a time that something took: ``12 ms``, ``3.1 s``."""
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
+
+
+def microseconds(value: float) -> float:
+    """Round seconds for machines."""
+    return round(value, 6)
+
+
+def columns(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Write cells below each other, a line for each row.
+
+    :param rows: all of the same length.
+    """
+    cells = [[one_line(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
