@@ -88,7 +88,7 @@ def test_a_client_that_gives_up_reaches_the_runtime(
     (entry,) = standin.wait_for("PullImage", "cancelled")
     assert entry["image"] == "fault.test/hang:1"
     shim.wait_for("PullImage fault.test/hang:1: failed after ")
-    assert ": cancelled" in shim.text()
+    assert "fault.test/hang:1: given up; cancelled" in shim.text()
 
 
 def test_a_client_that_dies_reaches_the_runtime(

@@ -54,16 +54,16 @@ def test_a_digest_that_the_offline_registry_lacks_comes_from_the_origin_whatever
     wanted, other = build_image("digest wanted"), build_image("digest other")
     push(origin.url, "digests/lacking", "1", wanted)
     push(offline.url, "digests/lacking", "1", other)
+    offline.forget_requests()
     shim = start_daemon(runtime.socket, f"address: {offline.url}")
     client = connect(shim.socket)
-    for tag in ("", ":1"):
+    for tag, said in (("", "404"), (":1", "404, cached")):
         name = f"{HOST}/digests/lacking{tag}@{wanted.manifest_digest}"
-        offline.forget_requests()
         assert client.pull(name) == wanted.config_digest
-        assert {r.path for r in offline.requests} == {
-            f"/v2/digests/lacking/manifests/{wanted.manifest_digest}"
-        }
-        assert f"-> {name} (origin, {offline.host}: absent (404), " in shim.text()
+        assert f"-> {name} (origin, {offline.host}: absent ({said}), " in shim.text()
+    assert [r.path for r in offline.requests] == [
+        f"/v2/digests/lacking/manifests/{wanted.manifest_digest}"
+    ]
     # The same name without the digest is another question.
     assert client.pull(f"{HOST}/digests/lacking:1") == other.config_digest
 
