@@ -42,7 +42,8 @@ class CacheLog:
         questions = statistics.hits + statistics.misses
         self._log.info(
             "look-up cache: {held} of {size} answers held; {questions} questions, "
-            "{share}% answered from it; {expired} expired, {evicted} evicted, {forgotten} proved wrong by a pull",
+            "{share}% answered from it; {expired} expired, {evicted} evicted, "
+            "{forgotten} dropped after a pull that failed",
             held=len(self._cache),
             size=self._cache.size,
             questions=questions,

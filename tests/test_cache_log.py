@@ -46,7 +46,7 @@ def test_the_statistics_are_written_every_minute_while_something_happens() -> No
     logged.clock.advance(1)
     assert logged.lines == [
         "look-up cache: 0 of 1024 answers held; 4 questions, 75% answered from it; "
-        "0 expired, 0 evicted, 1 proved wrong by a pull"
+        "0 expired, 0 evicted, 1 dropped after a pull that failed"
     ]
     logged.clock.pump([60] * 5)
     assert len(logged.lines) == 1, "nothing has happened"

@@ -56,7 +56,8 @@ class Routing:
     :ivar credentials: finds a registry's credentials; raises an Exception with a message for the
         operator where they exist and cannot be had.
     :ivar forget: is told of every candidate whose pull failed and may succeed from another source,
-        so that what is remembered of it can be dropped; its registry may be None.
+        and of all if none was left, so that what is remembered of them can be dropped; their
+        registry may be None.
     """
 
     policy: Policy
@@ -167,6 +168,9 @@ class Puller:
             decision = await routing.resolve(image, earlier=decision, failed=tuple(failed))
             asked |= {one.candidate.name: one for one in decision.look_ups}
         in_vain = [asked[name] for name in asked if name not in _names(failed)]
+        for look_up in in_vain:
+            # Whoever pushes the image now need not wait until "absent" no longer holds.
+            routing.forget(look_up.candidate)
         return attempts.give_up(decision, in_vain)
 
 

@@ -23,7 +23,7 @@ class CacheStatistics:
     :ivar misses: questions that it did not.
     :ivar expired: answers that no longer held when they were wanted.
     :ivar evicted: answers that gave way to others.
-    :ivar forgotten: answers that a failed pull has proved wrong.
+    :ivar forgotten: answers that were dropped after a pull that failed.
     """
 
     hits: int = 0

@@ -118,6 +118,17 @@ def test_what_failed_is_forgotten_and_what_succeeded_is_not(
     assert shim.forgotten == list(candidates(shim)[:2])
 
 
+def test_a_pull_that_fails_altogether_leaves_nothing_remembered(
+    shim: Shim, client: CRI, upstream: ScriptedUpstream
+) -> None:
+    hub, harbor, mirror, origin = candidates(shim)
+    asked = (LookUp(hub, ABSENT, "404"), LookUp(harbor, ABSENT, "404"), LookUp(mirror, ABSENT))
+    Resolver(shim, Decision((origin,), asked), Decision((), asked))
+    upstream.scripts["PullImage"] = refuse(5, b"gone")
+    assert client.raw(PULL, NGINX).code.value[0] == 5
+    assert shim.forgotten == [origin, hub, harbor, mirror]
+
+
 def test_it_is_forgotten_before_it_is_decided_again(
     shim: Shim, client: CRI, upstream: ScriptedUpstream
 ) -> None:

@@ -11,6 +11,7 @@ from tests.support import containerd, registries
 from tests.support.containerd import Containerd
 from tests.support.cri_client import CRI
 from tests.support.daemon import Daemon
+from tests.support.http_server import Tarpit
 from tests.support.memory_registry import MemoryRegistry
 from tests.support.registries import DockerRegistry
 from tests.support.standin_runtime import StandinRuntime
@@ -66,6 +67,13 @@ def standin(
 def offline() -> Iterator[MemoryRegistry]:
     """An offline registry of one test's own."""
     with MemoryRegistry() as running:
+        yield running
+
+
+@pytest.fixture
+def tarpit() -> Iterator[Tarpit]:
+    """A registry that accepts connections and never answers."""
+    with Tarpit() as running:
         yield running
 
 

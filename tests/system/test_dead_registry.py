@@ -25,12 +25,6 @@ PATIENCE = 13.0
 
 
 @pytest.fixture
-def tarpit() -> Iterator[Tarpit]:
-    with Tarpit() as running:
-        yield running
-
-
-@pytest.fixture
 def unreachable() -> Iterator[str]:
     """An address whose connections are never established: a listener's full queue."""
     with contextlib.ExitStack() as stack:

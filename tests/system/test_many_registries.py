@@ -23,12 +23,6 @@ Connect = Callable[..., CRI]
 
 
 @pytest.fixture
-def tarpit() -> Iterator[Tarpit]:
-    with Tarpit() as running:
-        yield running
-
-
-@pytest.fixture
 def mirror() -> Iterator[MemoryRegistry]:
     with MemoryRegistry() as running:
         yield running
@@ -133,6 +127,22 @@ def test_an_image_that_was_pushed_after_a_miss_is_found_when_the_miss_no_longer_
         return f"-> {offline.host}/lab/later:1 (offline, present" in shim.text()
 
     assert wait_until(found, 10, interval=0.3)
+
+
+def test_an_image_that_was_pushed_after_a_pull_that_failed_is_found_at_once(
+    start_daemon: StartDaemon,
+    make_registry: MakeRegistry,
+    connect: Connect,
+    runtime: Containerd,
+) -> None:
+    offline = make_registry()
+    shim = start_daemon(runtime.socket, f"address: {offline.url}")
+    client = connect(shim.socket)
+    with pytest.raises(Exception, match="not found"):
+        client.pull("origin.test/lab/corrected:1")
+    image = build_image("corrected")
+    push(offline.url, "lab/corrected", "1", image)
+    assert client.pull("origin.test/lab/corrected:1") == image.config_digest
 
 
 def test_an_image_that_was_deleted_after_a_hit_is_pulled_from_the_next_in_the_same_call(
