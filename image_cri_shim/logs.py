@@ -42,7 +42,9 @@ class _ToTwisted(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         level = LogLevel.lookupByName(_level_name(record.levelno))
         text = self.format(record)
-        logger(record.name).emit(level, "{text}", text=text)
+        # Our own modules' names say nothing to an operator who looks for the program's.
+        own = record.name.startswith("image_cri_shim")
+        logger("image-cri-shim" if own else record.name).emit(level, "{text}", text=text)
 
 
 def _level_name(level: int) -> str:

@@ -45,7 +45,9 @@ class PullLog:
             image = f"{image[:_SHOWN]}..."
         if not pull.error:
             after = f", after {failed}" if failed else ""
-            self._log.info(
+            # A source that could not be pulled from is something to look after.
+            write = self._log.warn if failed else self._log.info
+            write(
                 "PullImage {image}: pulled {name} in {elapsed}{after}",
                 image=image,
                 name=pull.attempts[-1].candidate.name if pull.attempts else "as it is",

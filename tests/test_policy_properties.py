@@ -18,41 +18,43 @@ from tests.test_reference_grammar import meaning
 HEX = "0123456789abcdef" * 4
 quick = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 
-# Few hosts, so that references, registries and rules meet; each in several spellings.
-HOSTS = ["docker.io", "quay.io", "QUAY.io", "a.corp", "A.Corp", "a.corp:443", "b.corp", "localhost"]
-HOSTS += ["[::1]:5000", "[2001:DB8::1]", "HUB", "foo_bar.com", "registry-1.docker.io"]
-COMPONENTS = ["a", "b", "library", "nginx", "quay.io", "docker.io", "a__b", "x" * 120]
+# Every other host is one and the same, so that references, registries and rules meet.
+NEAR = ["a.corp", "A.Corp"]
+FAR = ["docker.io", "Docker.IO", "registry-1.docker.io", "quay.io", "QUAY.io", "a.corp:443"]
+FAR += ["[2001:DB8::1]:50", "HUB", "foo_bar.com", "docker.io"]
+COMPONENTS = ["a", "a", "b", "library", "nginx", "quay.io", "docker.io", "a__b", "x" * 120]
 
+hosts = st.sampled_from(NEAR) | st.sampled_from(FAR)
 repositories = st.lists(st.sampled_from(COMPONENTS), min_size=1, max_size=3).map("/".join)
-prefixes = st.sampled_from(["", "", "a", "a/b", "library", "x" * 120])
+prefixes = st.just("") | st.sampled_from(["a", "a/b", "library", "x" * 120])
 registries = st.builds(
     Registry,
-    domain=st.sampled_from([*HOSTS, "hub", "index.docker.io"]),
+    domain=hosts | st.sampled_from(["hub", "index.docker.io"]),
     priority=st.sampled_from([0, 500, 1000]),
     offline=st.booleans(),
     prefix=prefixes,
     keep_host=st.booleans(),
-    trust_for=st.sampled_from(["all", "digest", "tag"]),
+    trust_for=st.sampled_from(["all", "all", "digest", "tag"]),
 )
 texts = st.builds(
     "{}{}{}{}".format,
-    st.sampled_from(["", "", "index.docker.io/", *(f"{host}/" for host in HOSTS)]),
+    hosts.map("{}/".format) | st.sampled_from(["", "index.docker.io/"]),
     repositories,
     st.sampled_from(["", "", ":latest", ":1", ":V-2"]),
     st.sampled_from(["", "", f"@sha256:{HEX}", f"@sha512:{HEX}{HEX}"]),
 )
 patterns = st.builds(
     "{}{}".format,
-    st.sampled_from(["*", "*.corp", "*.io", *HOSTS, "index.docker.io", "a.corp*"]),
-    st.sampled_from(["", "", "/*", "/a", "/a/*", "/nginx", "/library/*", "/*b*", "/n*"]),
+    hosts | st.sampled_from(["*", "*.corp", "*.io", "index.docker.io", "a.corp*"]),
+    st.just("") | st.sampled_from(["/*", "/a", "/a/*", "/nginx", "/library/*", "/*b*", "/n*"]),
 ).map(parse_pattern)
 tag_patterns = st.sampled_from(["latest", "1", "*", "V*", "l*t"])
-excludes = st.builds("{}/{}:{}".format, st.sampled_from(["*", *HOSTS]), st.just("*"), tag_patterns)
+excludes = st.builds("{}/*:{}".format, hosts | st.just("*"), tag_patterns)
 rewrites = st.builds(
     lambda host, below, path: Rewrite(parse_pattern(f"{host}{below}"), path),
-    st.sampled_from(["*", "*.io", *HOSTS]),
-    st.sampled_from(["", "/*", "/a", "/a/*", "/nginx", "/library/*"]),
-    st.sampled_from(["", "a", "a/b", "library", "x" * 120]),
+    hosts | st.sampled_from(["*", "*.io"]),
+    st.just("") | st.sampled_from(["/*", "/a", "/a/*", "/nginx", "/library/*"]),
+    st.just("") | st.sampled_from(["a", "a/b", "library", "x" * 120]),
 )
 
 
@@ -291,7 +293,7 @@ def test_each_spelling_of_docker_hub_has_the_same_candidates(policy: Policy, tex
 
 
 def candidate_of(registry: Registry, text: str) -> Candidate | None:
-    return next(iter(Policy([registry]).plan(text).candidates), None)
+    return next(iter(planned(Policy([registry]), text).candidates), None)
 
 
 @quick
@@ -311,8 +313,6 @@ def test_a_registry_that_keeps_the_host_holds_no_two_images_under_one_name(
     one: str, other: str, prefix: str
 ) -> None:
     registry = Registry("s.corp", prefix=prefix, keep_host=True)
-    for text in (one, other):
-        assume(meaning(text) is not None)
     first, second = (candidate_of(registry, text) for text in (one, other))
     if first is not None and first == second:
         assert folded(parse_reference(one)) == folded(parse_reference(other))

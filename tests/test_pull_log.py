@@ -212,6 +212,7 @@ def test_a_pull_that_ended_well_at_last_says_what_failed_before() -> None:
         "PullImage nginx:1.25: pulled nginx:1.25 in 900 ms, after "
         "sealos.hub:5000/library/nginx:1.25: NOT_FOUND: no such manifest"
     )
+    assert lines.level == LogLevel.warn, "a source needs looking after"
 
 
 def test_a_pull_that_failed_is_a_warning_with_every_attempt_once() -> None:

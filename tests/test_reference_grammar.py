@@ -221,7 +221,7 @@ def test_what_is_read_is_what_the_grammar_says_and_nothing_invalid_is(text: str)
 
 def test_every_short_text_is_read_as_the_grammar_says() -> None:
     for length in range(6):
-        for chars in itertools.product("aA0.:/@_-", repeat=length):
+        for chars in itertools.product("aA0.:/@_- ", repeat=length):
             check("".join(chars))
 
 

@@ -78,11 +78,17 @@ def refusal(
 
 
 def remark(decision: Decision, look_ups: Sequence[LookUp]) -> str:
-    """Say why nothing else was tried in strict mode; nothing where the origin was.
+    """Say what else there is to know of a pull that failed: empty where that is nothing.
+
+    In strict mode it is why nothing else was tried. Else it is which registries could not say
+    whether they have the image: perhaps only because of that the origin was asked.
 
     :param look_ups: what was asked in vain.
     """
-    return "; ".join((*_asked(look_ups), *_strict(decision))) if _strict(decision) else ""
+    if not decision.origin_allowed:
+        return "; ".join((*_asked(look_ups), *_strict(decision)))
+    unknown = [one for one in look_ups if one.outcome is Outcome.UNKNOWN]
+    return "; ".join(_asked(unknown, "could not be looked up on"))
 
 
 def with_account(
@@ -110,7 +116,8 @@ def unreadable(image_error: str, rule: str, redactor: Redactor) -> RpcError:
     :param rule: the rule that may be about what the runtime would take it for.
     """
     what = redactor.clean(image_error)
-    message = f"image-cri-shim: {what}; origin not allowed by {shortened(rule, _RULE_LIMIT)}"
+    why = f"origin not allowed by {shortened(rule, _RULE_LIMIT)}"
+    message = f"image-cri-shim: {what}; the runtime may read it otherwise: {why}"
     return RpcError(Code.INVALID_ARGUMENT, shortened(message))
 
 
@@ -138,10 +145,10 @@ def _tried(attempts: Sequence[Attempt]) -> str:
     return _listed("; ", [f"{one.candidate.name}: {one.error}" for one in attempts])
 
 
-def _asked(look_ups: Sequence[LookUp]) -> list[str]:
+def _asked(look_ups: Sequence[LookUp], words: str = "not found on") -> list[str]:
     reasons = ((one.candidate.source, one.detail or one.outcome.value) for one in look_ups)
     asked = [_ONE_LINE.clean(f"{source} ({reason})") for source, reason in reasons]
-    return [f"not found on {_listed(', ', asked)}"] if asked else []
+    return [f"{words} {_listed(', ', asked)}"] if asked else []
 
 
 def _strict(decision: Decision) -> list[str]:

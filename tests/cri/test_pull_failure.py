@@ -294,8 +294,14 @@ def test_what_a_registry_is_quoted_with_stays_on_its_line() -> None:
         assert text.isprintable()
 
 
-def test_where_the_origin_is_allowed_there_is_no_remark() -> None:
+def test_that_a_registry_lacks_what_was_pulled_from_the_origin_is_no_remark() -> None:
     assert remark(Decision((ORIGIN,)), [ABSENT]) == ""
+
+
+def test_that_a_registry_could_not_say_is_told_when_the_origin_fails() -> None:
+    assert remark(Decision((ORIGIN,)), [ABSENT, UNKNOWN]) == (
+        "could not be looked up on harbor.corp/proxy (timed out after 10s)"
+    )
 
 
 def test_an_answer_with_nothing_to_add_is_left_as_it_is() -> None:

@@ -172,7 +172,8 @@ def test_an_image_id_is_not_pulled_for_runtimes_take_it_for_a_name(
     answer = ask(client, image)
     assert answer.code is grpc.StatusCode.INVALID_ARGUMENT
     assert answer.details == (
-        f"image-cri-shim: '{image}' is an image ID, not an image reference; {RULE}"
+        f"image-cri-shim: '{image}' is an image ID, not an image reference; "
+        f"the runtime may read it otherwise: {RULE}"
     )
     assert upstream.calls == []
 
@@ -205,7 +206,7 @@ def test_what_only_the_runtime_may_be_able_to_read_is_refused(
     answer = ask(client, image)
     assert answer.code is grpc.StatusCode.INVALID_ARGUMENT
     assert answer.details.startswith("image-cri-shim: ")
-    assert answer.details.endswith(f"; {RULE}")
+    assert answer.details.endswith(f"; the runtime may read it otherwise: {RULE}")
     assert len(encode_message(answer.details)) <= 6000
     assert upstream.calls == []
     assert shim.notes.decisions == []

@@ -134,6 +134,22 @@ def test_a_registry_that_never_answers_delays_one_pull_by_its_budget_and_then_no
     assert f"(origin, {tarpit.host}: unknown (not asked: timed out after 10s, next try in " in line
 
 
+def test_a_silent_registry_is_named_in_the_error_when_the_origin_fails_too(
+    start_daemon: StartDaemon,
+    connect: Callable[..., CRI],
+    runtime: Containerd,
+    tarpit: Tarpit,
+) -> None:
+    shim = start_daemon(runtime.socket, f"address: {tarpit.url}\noffline: {{timeout: 1s}}\n")
+    client = connect(shim.socket)
+    with pytest.raises(Exception, match="not found") as failed:
+        client.pull("origin.test/lab/nowhere:1")
+    said = f"(image-cri-shim: could not be looked up on {tarpit.host} (timed out after 1s))"
+    assert said in str(failed.value)
+    (line,) = shim.lines("PullImage origin.test/lab/nowhere:1: failed ")
+    assert f"{tarpit.host} (timed out after 1s)" in line
+
+
 def test_a_registry_that_cannot_be_connected_to_costs_the_connection_budget_only(
     start_daemon: StartDaemon,
     connect: Callable[..., CRI],
