@@ -37,6 +37,17 @@ def in_order(registries: Iterable[Registry]) -> tuple[Registry, ...]:
 
 
 @attrs.frozen
+class LeftOut:
+    """A registry that is asked in general, and not about one reference.
+
+    :ivar why: for the operator.
+    """
+
+    registry: Registry
+    why: str
+
+
+@attrs.frozen
 class Plan:
     """What the configuration says about one image reference.
 
@@ -45,6 +56,7 @@ class Plan:
     :ivar as_written: the name as it was written; its registry is the origin.
     :ivar rule: the rule that matched, or None: the default.
     :ivar excluded: what the rule says that leaves the reference alone, or empty.
+    :ivar left_out: registries that would be asked about it, but for what their settings say.
     """
 
     reference: ImageReference
@@ -52,6 +64,7 @@ class Plan:
     as_written: Candidate
     rule: Rule | None = None
     excluded: str = ""
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def origin_allowed(self) -> bool:
@@ -94,11 +107,13 @@ class Policy:
         rule = next((one for one in self.rules if one.matches(reference, own=is_own)), None)
         if rule is None:
             sources = () if is_own else self._sources
-            return Plan(reference, _candidates(reference, sources, None), as_written)
+            found, left_out = _candidates(reference, sources, None)
+            return Plan(reference, found, as_written, left_out=left_out)
         path = rule.path(reference)
         excluded = rule.excluded_by(reference)
         sources = () if excluded else self._sources_of(rule, reference, path)
-        return Plan(reference, _candidates(reference, sources, path), as_written, rule, excluded)
+        found, left_out = _candidates(reference, sources, path)
+        return Plan(reference, found, as_written, rule, excluded, left_out)
 
     def candidates(self, text: str) -> tuple[Candidate, ...]:
         """Return all names that an image reference stands for, in order; the last is as written.
@@ -172,7 +187,7 @@ def _is_below(reference: ImageReference, registry: Registry) -> bool:
 
 def _candidates(
     reference: ImageReference, sources: Iterable[Registry], path: str | None
-) -> tuple[Candidate, ...]:
+) -> tuple[tuple[Candidate, ...], tuple[LeftOut, ...]]:
     """Rewrite a reference for each registry that is a source for it.
 
     :param path: the path that a rule has written for it.
@@ -181,14 +196,20 @@ def _candidates(
     origin = _same_domain(pinned)
     kind = "tag" if pinned.digest is None else "digest"
     found: dict[ImageReference, Candidate] = {}
+    left_out: list[LeftOut] = []
     for registry in sources:
-        if registry.trust_for in ("all", kind):
-            candidate = _rewrite(pinned, registry, path)
-            if candidate is not None:
-                found.setdefault(_same_domain(candidate.reference), candidate)
+        if registry.trust_for not in ("all", kind):
+            trusted = "with" if registry.trust_for == "digest" else "without"
+            left_out.append(LeftOut(registry, f"trusted for references {trusted} a digest only"))
+            continue
+        candidate = _rewrite(pinned, registry, path)
+        if candidate is None:
+            left_out.append(LeftOut(registry, "the name would be no valid one there"))
+        else:
+            found.setdefault(_same_domain(candidate.reference), candidate)
     # The origin comes after all candidates, and not at all where a rule does not allow it.
     found.pop(origin, None)
-    return tuple(found.values())
+    return tuple(found.values()), tuple(left_out)
 
 
 def _same_domain(reference: ImageReference) -> ImageReference:

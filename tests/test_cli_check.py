@@ -125,6 +125,35 @@ def test_files_that_are_something_else_are_named(check: Check, tmp_path: Path) -
     assert check(f"registries: [{{address: a.corp, {good}}}]")[0] == 0
 
 
+def test_a_login_file_without_this_registry_is_warned_of(check: Check, tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{"auths": {"other.corp": {"auth": "YTpnZWhlaW0="}}}')
+    entries = (f"{{address: {host}, authFile: {file}}}" for host in ("hub.corp", "other.corp"))
+    status, _, err = check(f"address: ''\nregistries: [{', '.join(entries)}]")
+    assert (status, err) == (
+        0,
+        f"{tmp_path}/c.yaml: warning: registry hub.corp: {file} has no credentials for it, "
+        "so it is asked anonymously\n",
+    )
+
+
+def test_the_file_may_be_named_as_other_commands_name_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("address: ''")
+    with pytest.raises(SystemExit) as ended:
+        main(["check", "-c", str(file)])
+    assert (ended.value.code, capsys.readouterr().out) == (
+        0,
+        f"{file}: ok, 0 registries, 0 rules\n",
+    )
+    with pytest.raises(SystemExit) as ended:
+        main(["check", str(file), "-c", str(file)])
+    assert ended.value.code == 2
+    assert "expected one file to check, found two" in capsys.readouterr().err
+
+
 def test_a_file_that_is_not_there_is_1(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["check", str(tmp_path / "none")])
@@ -231,6 +260,16 @@ def probed(**settings: object) -> Report:
         (
             {"reachable": False, "tls": "unknown", "authentication": "unknown", "detail": "x\x1b"},
             "cannot be reached  TLS unknown  authentication unknown  13 ms  x",
+        ),
+        (
+            {
+                "reachable": False,
+                "tls": "unknown",
+                "authentication": "unknown",
+                "detail": "TLS: certificate verify failed",
+            },
+            "cannot be used  TLS unknown  authentication unknown  13 ms  "
+            "TLS: certificate verify failed",
         ),
     ],
 )

@@ -96,6 +96,40 @@ def test_a_line_says(image: str, label: str, expected: str) -> None:
     assert line(as_text(shown), label) == expected
 
 
+def test_what_a_pull_would_find_out_after_a_failure_is_told_too() -> None:
+    shown = explanation("nginx:1.25", (PRESENT, "", 0.1), (PRESENT, "", 0.1))
+    # A pull decides before the second one has answered.
+    hub, _, origin = shown.decision.attempts
+    shown = attrs.evolve(shown, decision=attrs.evolve(shown.decision, attempts=(hub, origin)))
+    text = as_text(shown)
+    assert text.endswith(
+        "if it fails  harbor.corp/hub/library/nginx:1.25\n               nginx:1.25"
+    )
+    (told,) = json.loads(as_json(as_objects([shown])))
+    assert [one["source"] for one in told["decision"]["attempts"]] == [
+        "offline",
+        "registry",
+        "origin",
+    ]
+
+
+def test_registries_that_are_not_asked_are_named_with_the_reason() -> None:
+    mirror = Registry("mirror.corp", trust_for="digest")
+    plan = Policy([mirror]).plan("nginx:1.25")
+    shown = Explanation("nginx:1.25", plan, (), None, Decision((plan.as_written,)))
+    why = "trusted for references with a digest only"
+    assert line(as_text(shown), "not asked") == f"mirror.corp: {why}"
+    (told,) = json.loads(as_json(as_objects([shown])))
+    assert told["left_out"] == [{"registry": "mirror.corp", "why": why}]
+
+
+def test_no_rule_is_missed_for_a_configured_registrys_own_name() -> None:
+    plan = Policy([HUB], [Rule(1, (parse_pattern("*"),))]).plan("sealos.hub:5000/a:1")
+    own = Asked(LookUp(plan.as_written, PRESENT))
+    shown = as_text(Explanation("a", plan, (), own, Decision((plan.as_written,))))
+    assert line(shown, "rule") == "none names this host: a configured registry's own name"
+
+
 def test_what_could_not_be_found_out_is_not_called_absent() -> None:
     shown = as_text(explanation("lscr.io/a:1", (ABSENT, "404", 0.0), (UNKNOWN, "503", 0.0)))
     assert line(shown, "found") == "not known; the origin may have it"
@@ -198,6 +232,7 @@ def test_machines_get_every_field() -> None:
                 "credentials": True,
             },
         ],
+        "left_out": [],
         "origin": {"registry": "docker.io", "allowed": True, "answered": None},
         "decision": {
             "attempts": [

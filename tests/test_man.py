@@ -148,8 +148,9 @@ def fields(value: object) -> Iterator[str]:
 
 
 def test_every_field_that_machines_get_is_in_the_manual_page() -> None:
-    config = Config(registries=(Registry("a.corp"),), rules=(Rule(1, (parse_pattern("*"),)),))
-    plan = Policy(config.all_registries, config.rules).plan("nginx")
+    registries = (Registry("a.corp"), Registry("b.corp", trust_for="digest"))
+    config = Config(registries=registries, rules=(Rule(1, (parse_pattern("*"),)),))
+    plan = Policy(config.registries, config.rules).plan("nginx")
     asked = Asked(LookUp(plan.candidates[0], Outcome.PRESENT))
     decision = Decision((plan.as_written,))
     explained = Explanation("nginx", plan, (asked,), asked, decision)

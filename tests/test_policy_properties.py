@@ -17,6 +17,8 @@ from tests.test_reference_grammar import meaning
 
 HEX = "0123456789abcdef" * 4
 quick = settings(max_examples=150, deadline=None, derandomize=True, database=None)
+# For what only a few of the policies are about.
+thorough = settings(quick, max_examples=600)
 
 # Every other host is one and the same, so that references, registries and rules meet.
 NEAR = ["a.corp", "A.Corp"]
@@ -132,7 +134,7 @@ def test_every_candidate_is_pulled_by_what_the_reference_is_pulled_by(
         assert trusted[candidate.registry.trust_for]
 
 
-@quick
+@thorough
 @given(policies(), texts)
 def test_no_candidate_is_the_origin_and_none_is_there_twice(policy: Policy, text: str) -> None:
     plan = planned(policy, text)
@@ -141,7 +143,7 @@ def test_no_candidate_is_the_origin_and_none_is_there_twice(policy: Policy, text
     assert len(set(found)) == len(found)
 
 
-@quick
+@thorough
 @given(policies(), texts)
 def test_the_name_as_it_was_written_has_its_own_registry_or_none(policy: Policy, text: str) -> None:
     plan = planned(policy, text)
@@ -231,7 +233,7 @@ def test_only_the_registries_of_the_rule_are_asked_and_in_its_order(
     assert asked == [name for name in order if name in asked]
 
 
-@quick
+@thorough
 @given(policies(), texts)
 def test_without_a_rewrite_nothing_else_of_the_same_server_is_asked_unless_named(
     policy: Policy, text: str

@@ -9,8 +9,13 @@ from typing import Any
 import attrs
 
 from image_cri_shim.cli.check_report import Report, as_object, complaints, summary
-from image_cri_shim.cli.configuration import STANDARD_INPUT, Source, read_configuration
-from image_cri_shim.cli.status import FAILED, FOUND, UNREACHABLE
+from image_cri_shim.cli.configuration import (
+    STANDARD_INPUT,
+    Source,
+    add_config_option,
+    read_configuration,
+)
+from image_cri_shim.cli.status import FAILED, FOUND, UNREACHABLE, UNUSABLE
 from image_cri_shim.cli.terminal import as_json, complain, one_line
 from image_cri_shim.config import exposure, warnings
 from image_cri_shim.errors import ConfigError
@@ -33,6 +38,7 @@ def add_parser(commands: Any) -> None:
         metavar="FILE",
         help=f"the configuration file, {STANDARD_INPUT} for standard input [default: the daemon's]",
     )
+    add_config_option(command)
     command.add_argument(
         "--online", action="store_true", help="try each registry: connection, TLS, credentials"
     )
@@ -44,8 +50,12 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command and return its exit status."""
+    if options.file is not None and options.configuration is not None:
+        complain("expected one file to check, found two: name it with or without --config")
+        return UNUSABLE
+    file = options.configuration if options.file is None else options.file
     try:
-        source = read_configuration(options.file)
+        source = read_configuration(file)
     except ConfigError as error:
         report = Report(error.problems[0].file, None, error.problems)
     else:
@@ -76,9 +86,13 @@ def _examined(source: Source) -> Report:
     if not any(one.auth_file or one.ca_file or one.cert_file for one in config.all_registries):
         return report
     # Imported here: what reads certificates takes longer than all the rest.
-    from image_cri_shim.cli.named_files import check_files  # noqa: PLC0415
+    from image_cri_shim.cli.named_files import check_files, forgotten_logins  # noqa: PLC0415
 
-    return attrs.evolve(report, problems=tuple(check_files(config, source.name)))
+    return attrs.evolve(
+        report,
+        problems=tuple(check_files(config, source.name)),
+        warnings=(*said, *forgotten_logins(config)),
+    )
 
 
 def _tried(source: Source, report: Report) -> Report:

@@ -115,7 +115,9 @@ def _tried(probe: Probe) -> list[str]:
     if probe.usable:
         verdict = "can be used"
     else:
-        verdict = "cannot be used" if probe.reachable else "cannot be reached"
+        # A certificate that is not believed is no matter of cables and firewalls.
+        answers = probe.reachable or probe.detail.startswith("TLS:")
+        verdict = "cannot be used" if answers else "cannot be reached"
     return [
         verdict,
         _TLS[probe.tls],

@@ -17,7 +17,7 @@ from image_cri_shim.policy import Plan, Policy
 from image_cri_shim.redaction import Redactor
 from image_cri_shim.reference import InvalidReferenceError
 from image_cri_shim.resolution import Resolution
-from image_cri_shim.resolver import Registries
+from image_cri_shim.resolver import Registries, attempts
 
 # How many images are explained at the same time: no more than a registry is asked at once by
 # default, so that none waits for its turn until its time is over.
@@ -57,6 +57,14 @@ class Explanation:
     candidates: tuple[Asked, ...]
     own: Asked | None
     decision: Decision
+
+    @property
+    def attempts(self) -> tuple[Candidate, ...]:
+        """What a pull would try, in order: the decision's, and what it would then find out."""
+        answers = {one.candidate.name: one.look_up for one in self.candidates}
+        first = self.decision.attempts[:1]
+        then = attempts(answers.values(), self.plan)
+        return (*first, *(one for one in then if one not in first))
 
     @property
     def found(self) -> bool:

@@ -36,13 +36,14 @@ def _explained(result: Explanation) -> dict[str, object]:
         else {"number": plan.rule.number, "match": [str(one) for one in plan.rule.match]},
         "excluded": plan.excluded or None,
         "candidates": [_asked(one) for one in result.candidates],
+        "left_out": [{"registry": one.registry.name, "why": one.why} for one in plan.left_out],
         "origin": {
             "registry": plan.as_written.reference.domain,
             "allowed": plan.origin_allowed,
             "answered": None if result.own is None else _asked(result.own),
         },
         "decision": {
-            "attempts": [_attempt(one) for one in decision.attempts],
+            "attempts": [_attempt(one) for one in result.attempts],
             "reason": reason(result),
             "seconds": microseconds(decision.elapsed),
         },

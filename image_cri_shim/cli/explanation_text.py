@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from image_cri_shim.cli.explanation import Asked, Explanation
 from image_cri_shim.cli.terminal import columns, one_line, seconds
 from image_cri_shim.decision import Outcome
+from image_cri_shim.policy import Plan
 from image_cri_shim.pull_log import explain
-from image_cri_shim.reference import DEFAULT_TAG, ImageReference
+from image_cri_shim.reference import DEFAULT_DOMAIN, DEFAULT_TAG, ImageReference
 
 # Where the values begin.
 _INDENT = 15
@@ -28,16 +29,15 @@ def as_text(explanation: Explanation) -> str:
         "repository": [plan.reference.repository],
         "tag": [_tag(plan.reference)],
         "digest": [plan.reference.digest or "none"],
-        "rule": [plan.rule.label if plan.rule is not None else "none matches: the default order"],
+        "rule": [_rule(plan)],
         "excluded": [f"by {plan.excluded}: left alone" if plan.excluded else "no"],
         "candidates": list(_candidates(explanation.candidates)) or ["none"],
+        "not asked": [f"{one.registry.name}: {one.why}" for one in plan.left_out],
         "origin": list(_origin(explanation)),
         "found": [_found(explanation)],
         "decision": [_decision(explanation)],
     }
-    then = explanation.decision.attempts[1:]
-    if then:
-        rows["if it fails"] = [candidate.name for candidate in then]
+    rows["if it fails"] = [candidate.name for candidate in explanation.attempts[1:]]
     lines = [one_line(explanation.image)]
     for label, values in rows.items():
         for number, value in enumerate(values):
@@ -48,6 +48,14 @@ def as_text(explanation: Explanation) -> str:
 def reason(explanation: Explanation) -> str:
     """Say in the words of the log why the decision is what it is."""
     return one_line(explain(explanation.decision))
+
+
+def _rule(plan: Plan) -> str:
+    if plan.rule is not None:
+        return plan.rule.label
+    if plan.as_written.registry is not None and plan.reference.domain != DEFAULT_DOMAIN:
+        return "none names this host: a configured registry's own name"
+    return "none matches: the default order"
 
 
 def _tag(reference: ImageReference) -> str:

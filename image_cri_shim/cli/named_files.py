@@ -29,6 +29,23 @@ def check_files(config: Config, name: str) -> Iterator[Problem]:
             yield Problem(name, 0, 0, f"{key}.{inner}", detail)
 
 
+def forgotten_logins(config: Config) -> Iterator[str]:
+    """Yield a sentence for each registry whose file has no credentials for it."""
+    for registry in config.all_registries:
+        if registry.auth_file is None:
+            continue
+        try:
+            found = parse_docker_config(read_file(registry.auth_file))
+            if found.find(registry.domain, registry.prefix) is None:
+                yield (
+                    f"registry {registry.name}: {registry.auth_file} has no credentials for it, "
+                    "so it is asked anonymously"
+                )
+        except (Unanswered, ValueError):
+            # What is a problem is told as one.
+            continue
+
+
 def _unusable(registry: Registry) -> Iterator[tuple[str, str]]:
     """Yield the key of each file that is of no use, and why it is not."""
     if registry.auth_file is not None:

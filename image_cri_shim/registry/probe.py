@@ -97,7 +97,9 @@ def _judged(reply: Reply, access: Access, shown: Authorization | None) -> Verdic
         return Verdict("refused", f"401 {why}", refused=True)
     if reply.status != _OK:
         what = "not a registry: 404" if reply.status == _NOT_FOUND else str(reply.status)
-        return Verdict("unknown", f"{what} for /v2/")
+        https = reply.url.startswith("http:") and b"https" in reply.body.lower()
+        hint = ", it seems to speak https only" if https else ""
+        return Verdict("unknown", f"{what} for /v2/{hint}")
     if (reply.value("Content-Type") or "").lower().startswith("text/html"):
         return Verdict("unknown", "not a registry: answered with a web page")
     if shown is None:

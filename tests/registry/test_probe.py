@@ -127,6 +127,10 @@ def test_a_token_that_is_not_accepted_is_refused_authentication(network: Network
     [
         (Says(404), "not a registry: 404 for /v2/"),
         (Says(500), "500 for /v2/"),
+        (
+            Says(400, {}, b"Client sent an HTTP request to an HTTPS server.\n"),
+            "400 for /v2/, it seems to speak https only",
+        ),
         (Says(503), "503 for /v2/"),
         (Says(403), "403 for /v2/"),
         (Says(200, {"Content-Type": "text/html"}), "not a registry: answered with a web page"),
