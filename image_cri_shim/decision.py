@@ -72,12 +72,15 @@ class Candidate:
     :ivar reference: the same, parsed.
     :ivar registry: the configured registry it is pulled from; None for any other origin.
     :ivar rewritten: False for the name as it was written, whose registry is the origin.
+    :ivar forbidden: the domain that nobody may be led to by asking for it: the origin's, where the
+        rule does not allow it; empty for none.
     """
 
     name: str
     reference: ImageReference
     registry: Registry | None = None
     rewritten: bool = False
+    forbidden: str = attrs.field(default="", eq=False, repr=False)
 
     @property
     def label(self) -> str:

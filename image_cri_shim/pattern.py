@@ -4,7 +4,7 @@
 never reaches beyond it; after it, ``*`` stands for slashes too. Without a ``*`` in it, a path means
 itself and everything below it, as ``docker.io/library`` means all of ``docker.io/library/...``. An
 image of Docker Hub's is meant by both its names: ``docker.io/nginx`` and ``docker.io/nginx*`` mean
-``docker.io/library/nginx`` as well.
+``docker.io/library/nginx`` as well; and a host without a port means port 443 as well.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from image_cri_shim.reference import (
 )
 
 _LIMIT = 512
+# The port that is meant where none is written; who writes it gets no further than who does not.
+_HTTPS = ":443"
 _TAG_LIMIT = 128
 _HOST = re.compile(
     r"[A-Za-z0-9._*-]+(?::(?:[0-9]+|\*))?|\[[A-Fa-f0-9:*]+\](?::(?:[0-9]+|\*))?", re.ASCII
@@ -58,11 +60,14 @@ class Pattern:
         """
         domain = reference.domain.lower()
         return (
-            # Most patterns name another host, and a pull is tried against all of them.
-            (self.host == domain or ("*" in self.host and matches_glob(self.host, domain)))
+            (self._has_host(domain) or self._has_host(domain.removesuffix(_HTTPS)))
             and (not self.path or self._has_path(reference))
             and (not self.tag or matches_tag(self.tag, reference))
         )
+
+    def _has_host(self, domain: str) -> bool:
+        # Most patterns name another host, and a pull is tried against all of them.
+        return self.host == domain or ("*" in self.host and matches_glob(self.host, domain))
 
     def _has_path(self, reference: ImageReference) -> bool:
         repository = reference.repository

@@ -24,8 +24,15 @@ from image_cri_shim.rules import Rule
 
 # How many references' names are remembered; a node has a few hundred images.
 _REMEMBERED = 4096
-# Docker Hub: what images are called by, and the server behind it.
-_DOCKER_HUB = frozenset({DEFAULT_DOMAIN, f"registry-1.{DEFAULT_DOMAIN}"})
+# Docker Hub: what images are called by, the server behind it, and what both have been called.
+_DOCKER_HUB = frozenset(
+    {
+        DEFAULT_DOMAIN,
+        f"registry-1.{DEFAULT_DOMAIN}",
+        f"index.{DEFAULT_DOMAIN}",
+        "registry.hub.docker.com",
+    }
+)
 _HTTPS = ":443"
 
 
@@ -113,6 +120,8 @@ class Policy:
         excluded = rule.excluded_by(reference)
         sources = () if excluded else self._sources_of(rule, reference, path)
         found, left_out = _candidates(reference, sources, path)
+        if not rule.origin_allowed:
+            found = tuple(attrs.evolve(one, forbidden=reference.domain) for one in found)
         return Plan(reference, found, as_written, rule, excluded, left_out)
 
     def candidates(self, text: str) -> tuple[Candidate, ...]:

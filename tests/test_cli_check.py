@@ -57,7 +57,7 @@ def test_a_good_one_is_summed_up_in_the_order_in_which_registries_are_asked(
     config = """
 registries:
 - {address: b.corp, priority: 1}
-- {address: a.corp, prefix: hub, priority: 2000}
+- {address: a.corp, prefix: hub, keepHost: true, priority: 2000}
 rules:
 - {match: quay.io, registries: [b.corp]}
 """

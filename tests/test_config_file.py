@@ -39,7 +39,7 @@ def test_a_problem_names_the_loaded_file(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_named_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "absent.yaml"
-    expected = "there is no such file: write it, or name another one with --config"
+    expected = "there is no such file: write it, or name another one"
     assert refusal(path) == f"{path}: {expected}"
 
 

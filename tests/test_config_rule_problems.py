@@ -22,6 +22,10 @@ HOST = "expected a host that the rule's `match` has, found"
 MEANT = "no image of this rule is meant"
 FROM = "expected host, host/path or host/path/*,"
 TO = "expected a path such as google_containers/*,"
+ADDRESS = (
+    "found a registry's address in it: write the path alone, and the registry's name under the "
+    "rule's `registries`"
+)
 KNOWN = "known: sealos.hub:5000, harbor.corp/dockerhub, harbor.corp/quay, mirror.corp"
 
 
@@ -174,7 +178,19 @@ def problem(text: str) -> str:
         ),
         (
             "rewrite: [{from: docker.io, to: https://a.corp/b}]",
+            f"rules[0].rewrite[0].to: {TO} {ADDRESS}",
+        ),
+        (
+            "rewrite: [{from: docker.io, to: 'sealos.hub:5000/google_containers/*'}]",
+            f"rules[0].rewrite[0].to: {TO} {ADDRESS}",
+        ),
+        (
+            "rewrite: [{from: docker.io, to: a//b}]",
             f"rules[0].rewrite[0].to: {TO} found two slashes with nothing in between",
+        ),
+        (
+            "rewrite: [{from: docker.io, to: 'a:1'}]",
+            f"rules[0].rewrite[0].to: {TO} found something other than lower-case letters",
         ),
         *(
             (
@@ -191,7 +207,7 @@ def problem(text: str) -> str:
 def test_a_wrong_part_of_a_rule_is_one_problem(text: str, expected: str) -> None:
     found = problem(text)
     assert found.startswith(expected)
-    assert found == expected or not expected.endswith((ADD, MEANT, "out", "mirror.corp"))
+    assert found == expected or not expected.endswith((ADD, MEANT, "out", "mirror.corp", ADDRESS))
 
 
 def test_a_word_where_a_pattern_belongs_is_told_what_it_would_be_as_a_tag() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from image_cri_shim.config import parse
 from image_cri_shim.errors import ConfigError
 from image_cri_shim.pattern import check_tag_pattern, parse_pattern
-from image_cri_shim.reference import parse_reference
+from image_cri_shim.policy import Policy
 from image_cri_shim.rules import Rule
 
 HEAD = """\
@@ -55,6 +55,14 @@ def problems(text: str, head: str = HEAD) -> list[str]:
         ("docker.io/library", "docker.io/library/n*"),
         ("'*/library'", "quay.io/library/x"),
         ("'*.corp'", "'*.corp/x'"),
+        ("'*.io'", "quay.io"),
+        ("'*.io/*'", "quay.io/team/*"),
+        ("'*.io/team'", "quay.io/team/a/b"),
+        ("'*.corp'", "other.corp"),
+        ("'*.io'", "'*.k8s.io'"),
+        ("'*.k8s.io'", "[registry.k8s.io, '*.gcr.k8s.io']"),
+        ("'r*:*'", "'registry.*:5000'"),
+        ("docker.*", "index.docker.io/library/nginx"),
         # Its own images, too: both name the host.
         ("mirror.corp", "mirror.corp/x"),
     ],
@@ -80,6 +88,9 @@ def test_a_rule_for_which_no_image_is_left_is_refused(first: str, later: str) ->
         ("'*'", "sealos.hub:5000"),
         ("'*'", "[docker.io, mirror.corp]"),
         ("'*.corp'", "mirror.corp"),
+        ("'*.corp'", "[other.corp, Mirror.corp]"),
+        ("'*.corp'", "harbor.corp/quay"),
+        ("'sealos*'", "sealos.hub:5000"),
         ("'*/library'", "mirror.corp/library"),
         ("docker.io/library/*", "docker.io/library"),
         ("docker.io/library/*", "docker.io/nginx"),
@@ -90,18 +101,40 @@ def test_a_rule_for_which_no_image_is_left_is_refused(first: str, later: str) ->
         ("docker.io", "'*'"),
         ("docker.io", "docker.io:443"),
         ("[docker.io, quay.io]", "'*.io'"),
-        # True, but not certain enough to say.
-        ("'*.io'", "quay.io"),
+        ("'*.k8s.io'", "'*.io'"),
+        ("'*.k8s.io'", "k8s.io"),
+        ("'*.io'", "quay.io:443"),
+        ("'*.io/team/*'", "quay.io/team"),
+        ("'*.k8s.io/a'", "registry.k8s.io"),
+        ("'*a.io'", "'a*.io'"),
     ],
 )
 def test_a_rule_for_which_some_images_are_left_is_taken(first: str, later: str) -> None:
     assert len(parse(HEAD + f"  - match: {first}\n  - match: {later}\n", "f").rules) == 2
 
 
-def test_docker_hubs_images_are_nobodys_own() -> None:
+@pytest.mark.parametrize("first", ["'*'", "'*.io'"])
+def test_docker_hubs_images_are_nobodys_own(first: str) -> None:
     head = "registries: [{address: docker.io, auth: 'a:b'}]\nrules:\n"
-    (found,) = problems("  - match: '*'\n  - match: docker.io\n", head)
+    (found,) = problems(f"  - match: {first}\n  - match: docker.io\n", head)
     assert found == f"2:12: rules[1].match: {NONE_LEFT} rule 1 (line 3): {MOVE}"
+
+
+def test_a_strict_rule_behind_a_pattern_for_its_host_is_not_lost_in_silence() -> None:
+    text = "rules: [{match: '*.k8s.io'}, {match: registry.k8s.io, originAllowed: false}]\n"
+    (found,) = problems(text, "")
+    assert found == f"1:38: rules[1].match: {NONE_LEFT} rule 1 (line 1): {MOVE}"
+    # With a registry of this host the second rule is the one for that registry's own images.
+    assert len(parse(f"registries: [{{address: registry.k8s.io}}]\n{text}", "f").rules) == 2
+
+
+def test_a_file_made_of_patterns_is_not_searched_without_an_end() -> None:
+    many = "".join(f"- match: ['*.a{n}', b{n}.c]\n" for n in range(3_000))
+    few = "".join(f"- match: ['*.a{n}', b{n}.c]\n" for n in range(300))
+    last = "- match: x.a0\n"
+    assert len(parse(f"rules:\n{many}{last}", "f").rules) == 3_001
+    (found,) = problems(few + last, "rules:\n")
+    assert found.startswith(f"301:10: rules[300].match: {NONE_LEFT} rule 1 (line 2): ")
 
 
 def test_a_rule_for_some_tags_leaves_the_others() -> None:
@@ -144,11 +177,11 @@ def test_a_registry_that_is_wrong_may_be_the_one_whose_host_a_rule_names() -> No
     assert [one for one in problems(text, head) if "rules" in one] == []
 
 
-HOSTS = ["*", "*.corp", "a.corp", "docker.io", "own.corp"]
+HOSTS = ["*", "*.corp", "*.c*", "a.c*", "a.corp", "docker.io", "*.io", "own.corp"]
 PATHS = ["", "/*", "/a", "/a/*", "/a/b", "/a*", "/library", "/nginx"]
 REFERENCES = [
-    parse_reference(f"{host}/{path}{tag}")
-    for host in ("a.corp", "docker.io", "own.corp", "c.io")
+    f"{host}/{path}{tag}"
+    for host in ("a.corp", "b.corp", "docker.io", "own.corp", "c.io")
     for path in ("a", "a/b", "a/b/c", "ab", "b", "library/nginx", "nginx", "nginx/x", "library/a/b")
     for tag in (":x", f"@sha256:{'0' * 64}")
 ]
@@ -157,26 +190,32 @@ MATCHES = st.lists(
     min_size=1,
     max_size=2,
 )
+REGISTRIES = st.lists(
+    st.sampled_from(["own.corp", "a.corp", "docker.io", "c.io"]), unique=True, max_size=3
+)
 
 
 @settings(
     derandomize=True, max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-@given(st.lists(st.tuples(MATCHES, st.sampled_from([[], ["x"]])), min_size=2, max_size=4))
+@given(
+    st.lists(st.tuples(MATCHES, st.sampled_from([[], ["x"]])), min_size=2, max_size=4), REGISTRIES
+)
 def test_no_rule_is_refused_that_is_the_one_for_some_image(
-    written: list[tuple[list[str], list[str]]],
+    written: list[tuple[list[str], list[str]]], listed: list[str]
 ) -> None:
     lines = "".join(f"- {{match: {match}, tags: {tags}}}\n" for match, tags in written)
+    head = f"registries: [{', '.join(f'{{address: {host}}}' for host in listed)}]\n"
     refused = set()
     try:
-        parse(f"registries: [{{address: own.corp}}]\nrules:\n{lines}", "f")
+        parse(f"{head}rules:\n{lines}", "f")
     except ConfigError as error:
         refused = {one.path for one in error.problems}
     made = [
         Rule(number, tuple(map(parse_pattern, match)), tags=tuple(map(check_tag_pattern, tags)))
         for number, (match, tags) in enumerate(written, start=1)
     ]
-    for reference in REFERENCES:
-        own = reference.domain == "own.corp"
-        chosen = next((one for one in made if one.matches(reference, own=own)), None)
-        assert chosen is None or f"rules[{chosen.number - 1}].match" not in refused
+    policy = Policy(parse(head, "f").all_registries, made)
+    for text in REFERENCES:
+        chosen = policy.plan(text).rule
+        assert chosen is None or f"rules[{chosen.number - 1}].match" not in refused, text

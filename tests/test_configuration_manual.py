@@ -18,6 +18,7 @@ from image_cri_shim.config import (
     RULE_KEYS,
     Config,
     Key,
+    exposure,
     parse,
     warnings,
 )
@@ -184,6 +185,43 @@ def test_a_pattern_means_what_the_manual_says(pattern: str, means: str, others: 
         assert read(text).matches(parse_reference(reference)), reference
     for reference in re.findall(r"`([^`]+)`", others):
         assert not read(text).matches(parse_reference(reference)), reference
+
+
+# What each point of the list of warnings is about, in the order of the manual; the first is about
+# the file and not about what it says.
+WARNED = [
+    "auth: a:b\naddress: https://a.corp",
+    "address: https://a.corp\noffline: {insecureSkipVerify: true}",
+    "auth: a:b",
+    "registries: [{address: docker.io}]",
+    "offline: {prefix: a}",
+    "offline: {trustFor: digest}\nrules: [{match: quay.io, originAllowed: false}]",
+    "rules: [{match: quay.io, rewrite: [{from: quay.io, to: docker.io}]}]",
+]
+# The words that a point and its warning have in common.
+COMMON = [
+    "password",
+    "insecureSkipVerify",
+    "in clear text",
+    "it is never used",
+    "keepHost",
+    "originAllowed: false",
+    "and not another registry",
+]
+
+
+def test_each_point_of_the_list_of_warnings_is_warned_of(tmp_path: Path) -> None:
+    points = [" ".join(one.split()) for one in text_of("What is warned of").split("\n* ")[1:]]
+    assert len(points) == len(WARNED) == len(COMMON)
+    file = tmp_path / "c.yaml"
+    for point, common, text in zip(points, COMMON, WARNED, strict=True):
+        file.write_text(text)
+        file.chmod(0o644 if common == "password" else 0o600)
+        config = parse(text, "f")
+        (warning,) = filter(None, (exposure(str(file), config), *warnings(config)))
+        assert common in point
+        # A strict rule is said in words.
+        assert common.replace("originAllowed: false", "does not allow the origin") in warning
 
 
 def test_every_word_in_camel_case_is_a_key() -> None:

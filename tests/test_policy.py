@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from image_cri_shim.credentials import Credentials
@@ -139,7 +140,18 @@ def test_every_candidate_is_the_reference_that_runtimes_read_in_its_name(domain:
     assert candidates[0].reference.domain == domain
 
 
-@pytest.mark.parametrize("domain", ["docker.io", "Docker.IO"])
+@pytest.mark.parametrize(
+    "domain",
+    [
+        "docker.io",
+        "Docker.IO",
+        "docker.io:443",
+        "registry-1.docker.io",
+        "Index.Docker.io",
+        "index.docker.io:443",
+        "registry.hub.docker.com",
+    ],
+)
 @pytest.mark.parametrize("priority", [0, 10_000])
 def test_docker_hub_is_never_asked_for_another_registrys_image(domain: str, priority: int) -> None:
     # docker.io/a/b is another image than quay.io/a/b, and may be anybody's.
@@ -156,6 +168,18 @@ def test_docker_hubs_own_images_are_pulled_with_its_credentials(domain: str, tex
     hub = Registry(domain, credentials=Credentials("robot", "secret"))
     own = Policy([hub]).candidates(text)[-1]
     assert (own.name, own.registry, own.rewritten) == (text, hub, False)
+
+
+def test_in_strict_mode_candidates_say_where_asking_for_them_must_not_lead() -> None:
+    strict = Rule(1, (parse_pattern("quay.io"),), origin_allowed=False)
+    policy = Policy([OFFLINE], [strict])
+    (candidate,) = policy.plan("quay.io/a/b:1").candidates
+    assert candidate.forbidden == "quay.io"
+    (candidate,) = policy.plan("ghcr.io/a/b:1").candidates
+    assert candidate.forbidden == ""
+    # For whoever compares and prints candidates it is the same one.
+    assert attrs.evolve(candidate, forbidden="quay.io") == candidate
+    assert "quay.io" not in repr(attrs.evolve(candidate, forbidden="quay.io"))
 
 
 def test_docker_hubs_credentials_do_not_keep_its_images_from_the_offline_registry() -> None:
@@ -249,3 +273,27 @@ def test_an_image_that_the_node_holds_is_found_although_its_origin_is_not_allowe
 def test_a_registry_that_a_rule_names_and_nobody_configured_is_not_asked() -> None:
     policy = Policy([OFFLINE], [Rule(1, QUAY, registries=("gone.corp", "sealos.hub:5000"))])
     assert names(policy, "quay.io/a:1") == ["sealos.hub:5000/a:1", "quay.io/a:1"]
+
+
+def test_a_plan_says_which_registries_are_not_asked_and_why() -> None:
+    by_digest = Registry("digest.corp", trust_for="digest")
+    by_tag = Registry("tag.corp", trust_for="tag")
+    keeps = Registry("keeps.corp", keep_host=True)
+    policy = Policy([OFFLINE, by_digest, by_tag, keeps])
+    plan = policy.plan("quay.io:80/a:1")
+    assert [(one.registry, one.why) for one in plan.left_out] == [
+        (by_digest, "trusted for references with a digest only"),
+        (keeps, "the name would be no valid one there"),
+    ]
+    plan = policy.plan(f"quay.io/a@{DIGEST}")
+    assert [(one.registry, one.why) for one in plan.left_out] == [
+        (by_tag, "trusted for references without a digest only"),
+    ]
+    assert policy.plan("sealos.hub:5000/a").left_out == ()
+
+
+def test_what_is_excluded_leaves_no_registry_out() -> None:
+    rule = Rule(1, QUAY, exclude=(parse_tagged_pattern("*:latest"),))
+    policy = Policy([Registry("digest.corp", trust_for="digest")], [rule])
+    assert policy.plan("quay.io/a").left_out == ()
+    assert len(policy.plan("quay.io/a:1").left_out) == 1

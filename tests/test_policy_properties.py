@@ -80,6 +80,12 @@ def policies(draw: st.DrawFn) -> Policy:
     )
 
 
+REWRITTEN_TO_ITSELF = Policy(
+    [Registry("A.Corp")],
+    [Rule(1, (parse_pattern("a.corp"),), rewrite=(Rewrite(parse_pattern("a.corp"), ""),))],
+)
+
+
 def folded(reference: ImageReference) -> tuple[str, str, str | None, str | None]:
     """Return what is equal for two names of one image on one server."""
     pinned = reference.pinned()
@@ -90,7 +96,7 @@ def planned(policy: Policy, text: str) -> Plan:
     try:
         return policy.plan(text)
     except InvalidReferenceError:
-        # Too long, or library/docker.io and the like: see test_reference_grammar.
+        # Too long.
         assert meaning(text) is None
         assume(False)
         raise AssertionError from None
@@ -134,8 +140,9 @@ def test_every_candidate_is_pulled_by_what_the_reference_is_pulled_by(
         assert trusted[candidate.registry.trust_for]
 
 
-@thorough
+@quick
 @given(policies(), texts)
+@example(REWRITTEN_TO_ITSELF, "a.corp/b")
 def test_no_candidate_is_the_origin_and_none_is_there_twice(policy: Policy, text: str) -> None:
     plan = planned(policy, text)
     found = [folded(one.reference) for one in plan.candidates]
@@ -231,6 +238,8 @@ def test_only_the_registries_of_the_rule_are_asked_and_in_its_order(
         order = [one.name.lower() for one in in_order(policy.registries)]
         assert not any(one.registry.domain.endswith("docker.io") for one in plan.candidates)
     assert asked == [name for name in order if name in asked]
+    left_out = [one.registry.name.lower() for one in plan.left_out]
+    assert set(left_out) <= set(order) - set(asked)
 
 
 @thorough

@@ -28,7 +28,8 @@ table.topic(
     lines="""
     quay.io/a                     => s.corp/a:latest, itself | rule 1 (quay.io)
     QUAY.io/a/b@<sha256>          => s.corp/a/b@<sha256>, itself | rule 1 (quay.io)
-    quay.io:443/a                 => sealos.hub:5000/a:latest, s.corp/a:latest, itself
+    quay.io:443/a                 => s.corp/a:latest, itself | rule 1 (quay.io)
+    quay.io:444/a                 => sealos.hub:5000/a:latest, s.corp/a:latest, itself
     cdn.quay.io/a                 => sealos.hub:5000/a:latest, s.corp/a:latest, itself
     quay.io                       => sealos.hub:5000/library/quay.io:latest, s.corp/library/quay.io:latest, itself
     a/quay.io/b                   => sealos.hub:5000/a/quay.io/b:latest, s.corp/a/quay.io/b:latest, itself

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from image_cri_shim.config.pattern_fields import fixed_part
 from image_cri_shim.config.settings import Config
 from image_cri_shim.decision import Registry, TrustFor
+from image_cri_shim.pattern import Pattern
 from image_cri_shim.reference import DEFAULT_DOMAIN
 from image_cri_shim.rules import Rule
 
@@ -17,6 +20,10 @@ _KINDS: dict[TrustFor, tuple[str, ...]] = {
     "tag": ("tag",),
     "digest": ("digest",),
 }
+# How many rules a sentence names.
+_NAMED = 3
+# A path's first part that is read as a host's name or address; a version, v1.2, is not.
+_HOST = re.compile(r"localhost|.+\.[a-z]{2,}|[0-9]+(?:\.[0-9]+){3}", re.ASCII)
 
 
 def warnings(config: Config) -> tuple[str, ...]:
@@ -28,8 +35,10 @@ def warnings(config: Config) -> tuple[str, ...]:
     for registry in config.all_registries:
         found += _exposed(registry)
     found += _idle_hub(config)
+    found += _mixed(config)
     for rule in config.rules:
         found += _unservable(rule, config)
+        found += _misdirected(rule, config)
     return tuple(found)
 
 
@@ -80,17 +89,72 @@ def _idle_hub(config: Config) -> Iterator[str]:
             )
 
 
+def _mixed(config: Config) -> Iterator[str]:
+    """Yield it if nothing below a registry's prefix tells the images of several origins apart."""
+    scopes = [(rule, _origins(rule)) for rule in config.rules]
+    catches_all = any(
+        not rule.tags and any(one.host == "*" and not fixed_part(one) for one in rule.match)
+        for rule in config.rules
+    )
+    for registry in config.all_registries:
+        # What has the digest that was asked for is the image that was meant.
+        if not registry.prefix or registry.keep_host or registry.trust_for == "digest":
+            continue
+        places = _asking_for_several(registry, scopes)
+        if not catches_all and _is_default_source(registry):
+            places.append("the default")
+        if places:
+            yield (
+                f"registry {registry.name}: images of several origins are looked for there (by "
+                f"{_listed(places)}), and its paths do not say from which one an image is, so "
+                "another one than meant may be pulled; let only rules for the origin that it holds "
+                'ask it, and a last rule with match: "*" the others, or set keepHost if its paths '
+                "begin with the origin's host"
+            )
+
+
+def _asking_for_several(registry: Registry, scopes: list[tuple[Rule, frozenset[str]]]) -> list[str]:
+    """Return the rules that make a registry be asked for images of several origins.
+
+    A rule that is about one origin and names the registry says that this one is there; such rules
+    alone are no reason.
+
+    :param scopes: all rules, and the hosts of those images whose paths they leave as they are.
+    """
+    several, single = [], []
+    origins: set[str] = set()
+    for rule, hosts in scopes:
+        if not _asks(rule, registry):
+            continue
+        others = hosts - {registry.domain.lower()}
+        if len(others) > 1 or any("*" in host for host in others):
+            several.append(rule.label)
+        elif others and rule.registries is None:
+            single.append(rule.label)
+        origins |= others
+    return several or (single if len(origins) > 1 else [])
+
+
+def _origins(rule: Rule) -> frozenset[str]:
+    """Return the hosts of the images that a rule is about, but not where it writes the path."""
+    return frozenset(one.host for one in rule.match if not _is_rewritten(one, rule))
+
+
+def _is_rewritten(pattern: Pattern, rule: Rule) -> bool:
+    """Tell whether a rule writes a path for all that one of its patterns means."""
+    return pattern.names_one_host and any(
+        one.origin.host == pattern.host
+        and f"{pattern.path}/".startswith(f"{fixed_part(one.origin)}/".lstrip("/"))
+        for one in rule.rewrite
+    )
+
+
 def _unservable(rule: Rule, config: Config) -> Iterator[str]:
     """Yield it if a rule refuses images although that was perhaps not meant."""
     if rule.origin_allowed or rule.registries == ():
         # To name no registry at all is plain enough.
         return
-    named = {name.lower() for name in rule.registries or ()}
-    sources = [
-        one
-        for one in config.all_registries
-        if (one.name.lower() in named if named else one.domain.lower() != DEFAULT_DOMAIN)
-    ]
+    sources = [one for one in config.all_registries if _asks(rule, one)]
     served = {kind for one in sources for kind in _KINDS[one.trust_for]}
     if not served:
         yield (
@@ -104,6 +168,39 @@ def _unservable(rule: Rule, config: Config) -> Iterator[str]:
                 f"{rule.label}: it does not allow the origin, and no registry that it may ask is "
                 f"trusted for references {words}, so it refuses those"
             )
+
+
+def _misdirected(rule: Rule, config: Config) -> Iterator[str]:
+    """Yield it if a rule's path looks like a registry that it would be asked at."""
+    for rewrite in rule.rewrite:
+        host = rewrite.path.partition("/")[0]
+        if _HOST.fullmatch(host) is None or host == rewrite.origin.host:
+            continue
+        asked = (one for one in config.all_registries if _asks(rule, one) and not one.keep_host)
+        flat = next(asked, None)
+        if flat is not None:
+            yield (
+                f"{rule.label}: it rewrites to {rewrite.path}, which is a path "
+                f"({flat.name}/{rewrite.path}) and not another registry; write the path alone and "
+                "name the registry under `registries`, or set keepHost for a registry whose paths "
+                "begin with a host"
+            )
+
+
+def _asks(rule: Rule, registry: Registry) -> bool:
+    """Tell whether a registry is among those that a rule asks."""
+    if rule.registries is None:
+        return _is_default_source(registry)
+    return registry.name.lower() in (name.lower() for name in rule.registries)
+
+
+def _is_default_source(registry: Registry) -> bool:
+    """Tell whether a registry is asked where none is named; Docker Hub is not."""
+    return registry.domain.lower() != DEFAULT_DOMAIN
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(names[:_NAMED]) + (" and others" if len(names) > _NAMED else "")
 
 
 def _is_loopback(domain: str) -> bool:

@@ -50,7 +50,7 @@ def load(path: str | os.PathLike[str]) -> Config:
             else:
                 message = _NOT_REGULAR
     except FileNotFoundError:
-        message = "there is no such file: write it, or name another one with --config"
+        message = "there is no such file: write it, or name another one"
     except PermissionError:
         message = f"no permission to read it: let user ID {os.geteuid()} read it, or be another"
     except IsADirectoryError:

@@ -83,6 +83,13 @@ def _origin(scalar: Scalar) -> Pattern:
 def _target(scalar: Scalar) -> str:
     """Return the path that an origin becomes, without the ``*`` that stands for the rest of it."""
     text = read_text(scalar)
+    host, slash, _ = text.partition("/")
+    if slash and ":" in host:
+        # Said to whoever takes it for a place: a path alone cannot have a port or a scheme.
+        raise ValueError(
+            "found a registry's address in it: write the path alone, and the registry's name "
+            "under the rule's `registries`"
+        )
     path = text.removesuffix("*") if text == "*" or text.endswith(_ALL_BELOW) else text
     if "*" in path:
         raise ValueError("found a * in it that is not the whole last part")

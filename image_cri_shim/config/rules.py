@@ -19,6 +19,8 @@ _EVERYTHING = ("", "*")
 _NAMED = 3
 # Comparisons that a rule is worth: nobody means a rule of more seriously.
 _COMPARED = 10_000
+# Those that all rules of a file are worth together in finding the ones that no image can reach.
+_SEARCHED = 1_000_000
 
 
 def read_rules(found: dict[str, Found], registries: Registries, walk: Walk) -> tuple[Rule, ...]:
@@ -152,23 +154,39 @@ class _Taken:
 
     own: frozenset[str] | None
     _rules: dict[tuple[str, str], tuple[Rule, int]] = attrs.field(factory=dict)
+    # The hosts with a * in them, in the order of the rules.
+    _globs: dict[str, None] = attrs.field(factory=dict)
+    _left: int = _SEARCHED
 
     def add(self, rule: Rule, line: int) -> None:
         """Note a rule, which has no tags, and the line on which it begins."""
         for pattern in rule.match:
             self._rules.setdefault((pattern.host, pattern.path), (rule, line))
+            if not pattern.names_one_host:
+                self._globs[pattern.host] = None
 
     def by(self, pattern: Pattern) -> tuple[Rule, int] | None:
         """Return the earlier rule that has taken all that a pattern means, if there is one.
 
-        What several rules have taken together is not seen, nor what a pattern such as ``*.corp``
-        has: to refuse a rule, it must be certain.
+        What several rules have taken together is not seen: to refuse a rule, it must be certain.
         """
-        hosts = [pattern.host]
-        if not pattern.names_one_host or (self.own is not None and pattern.host not in self.own):
-            hosts.append("*")
+        hosts = [pattern.host, *self._wider_hosts(pattern)]
         found = (self._rules.get((host, path)) for host in hosts for path in _wider(pattern.path))
         return next((one for one in found if one is not None), None)
+
+    def _wider_hosts(self, pattern: Pattern) -> list[str]:
+        """Return the hosts with a ``*`` that mean at least those of a pattern.
+
+        What a ``*`` in a pattern stands for, a ``*`` in another stands for as well: so they are
+        compared like a pattern and a host.
+        """
+        if pattern.names_one_host and (self.own is None or pattern.host in self.own):
+            # These rules are not about it.
+            return []
+        self._left -= len(self._globs) * (pattern.path.count("/") + 1)
+        if self._left < 0:
+            return []
+        return [glob for glob in self._globs if matches_glob(glob, pattern.host)]
 
 
 def _wider(path: str) -> Iterator[str]:
