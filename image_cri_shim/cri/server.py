@@ -104,7 +104,11 @@ class CriServer:
 
     async def _answer(self, stream: RawStream, headers: Headers) -> None:
         routing = self._routing()
-        method = parse_method(header(headers, b":path") or b"")
+        path = header(headers, b":path") or b""
+        if path[:1] != b"/":
+            # Runtimes forgive the missing slash; so it would be a way past everything below.
+            raise RpcError(Code.UNIMPLEMENTED, "image-cri-shim: malformed method name")
+        method = parse_method(path)
         timeout = parse_timeout(headers)
         if timeout is None and method.service == IMAGE_SERVICE:
             timeout = routing.timeout

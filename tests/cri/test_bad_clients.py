@@ -100,6 +100,16 @@ def test_frames_of_unknown_types_are_ignored(shim: Shim, upstream: ScriptedUpstr
         assert wire.answer(number).body == frame(b"here")
 
 
+@pytest.mark.parametrize("path", [b"runtime.v1.ImageService/PullImage", b"*", b""])
+def test_a_method_that_does_not_begin_with_a_slash_never_reaches_the_runtime(
+    shim: Shim, upstream: ScriptedUpstream, path: bytes
+) -> None:
+    with Wire(shim.path) as wire:
+        answer = wire.call(path)
+    assert answer.status == (12, "image-cri-shim: malformed method name")
+    assert upstream.calls == []
+
+
 def test_frames_of_unknown_types_from_the_runtime_are_ignored(
     client: CRI, upstream: ScriptedUpstream
 ) -> None:
