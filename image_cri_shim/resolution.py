@@ -50,6 +50,11 @@ class Resolution:
         if candidate.registry is not None:
             self.look_ups.forget(candidate)
 
+    def put_behind(self, candidate: Candidate) -> None:
+        """Put a candidate behind the others that could not be pulled in all the time there was."""
+        if candidate.registry is not None:
+            self.look_ups.put_behind(candidate)
+
     def close(self, *, abort: bool = False) -> Deferred[None]:
         """Close all connections once no look-up runs.
 

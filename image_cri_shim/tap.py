@@ -17,6 +17,7 @@ from image_cri_shim import __version__, unix_socket
 from image_cri_shim.bridge import WrongReactor, install_reactor
 from image_cri_shim.config import (
     DEFAULT_CONFIG,
+    NOTHING_SAID,
     Config,
     detect_runtime_socket,
     exposure,
@@ -123,9 +124,9 @@ def reader(options: Options, default: str = DEFAULT_CONFIG) -> Callable[[], Conf
             exposed = exposure(path, config)
             if exposed:
                 logger("image-cri-shim").warn("{exposed}", exposed=exposed)
-        if required and config == Config() and running not in (None, config):
+        if required and config is NOTHING_SAID and running not in (None, config):
             # Written in two steps, or cut off: nobody goes back to all defaults this way.
-            problem = "it says nothing but the defaults now; if that is meant, restart"
+            problem = "it is empty now; if the defaults are meant, write one of them, or restart"
             raise ConfigError([Problem(path, 0, 0, "", problem)])
         running = config
         return override(

@@ -149,6 +149,29 @@ def test_the_default_file_is_read_if_it_is_there(tmp_path: Path) -> None:
     assert reader(options(), default=str(path))() == Config(force=True)
 
 
+@pytest.mark.parametrize("text", ["", "# all of it\n", "---\n", "null"])
+def test_a_file_that_is_empty_at_a_reload_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "image-cri-shim.yaml"
+    file.write_text("debug: true")
+    read = reader(options(config=str(file)))
+    read()
+    file.write_text(text)
+    with pytest.raises(ConfigError, match="it is empty now"):
+        read()
+
+
+@pytest.mark.parametrize("text", ["address: http://sealos.hub:5000", "debug: false", "cache: {}"])
+def test_a_file_that_says_what_the_defaults_say_is_taken_at_a_reload(
+    tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "image-cri-shim.yaml"
+    file.write_text("debug: true")
+    read = reader(options(config=str(file)))
+    read()
+    file.write_text(text)
+    assert read() == Config()
+
+
 def test_a_default_file_that_is_gone_at_a_reload_does_not_bring_the_defaults_back(
     tmp_path: Path,
 ) -> None:

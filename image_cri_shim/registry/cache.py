@@ -77,10 +77,14 @@ class LookUpCache:
         self._count("hits")
         return look_up
 
-    def put(self, key: Key, look_up: LookUp) -> None:
-        """Remember an answer in place of the one before."""
+    def put(self, key: Key, look_up: LookUp, lifetime: float | None = None) -> None:
+        """Remember an answer in place of the one before.
+
+        :param lifetime: in seconds; None for that of its outcome.
+        """
         self._kept.pop(key, None)
-        lifetime = self._lifetimes.get(look_up.outcome, 0.0)
+        if lifetime is None:
+            lifetime = self._lifetimes.get(look_up.outcome, 0.0)
         if not lifetime or not self._size:
             return
         self._kept[key] = (self._clock.seconds() + lifetime, look_up)

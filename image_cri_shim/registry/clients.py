@@ -14,8 +14,11 @@ from image_cri_shim.registry.answer import Answer
 class Client(Protocol):
     """Whoever asks registries and says what it means for their health."""
 
-    def ask(self, candidate: Candidate) -> Deferred[Answer]:
-        """Ask; fails only by being cancelled."""
+    def ask(self, candidate: Candidate, waited: float = 0.0) -> Deferred[Answer]:
+        """Ask; fails only by being cancelled.
+
+        :param waited: seconds of the time for a look-up that are over already.
+        """
 
     def close(self) -> Deferred[None]:
         """Close the connections once no look-up runs."""
@@ -45,9 +48,9 @@ class Clients:
             client = self._clients[registry] = self._make(registry)
         return client
 
-    def ask(self, candidate: Candidate) -> Deferred[Answer]:
+    def ask(self, candidate: Candidate, waited: float = 0.0) -> Deferred[Answer]:
         """Ask a candidate's registry; fails only by being cancelled."""
-        return self.of(registry_of(candidate)).ask(candidate)
+        return self.of(registry_of(candidate)).ask(candidate, waited)
 
     def close(self) -> Deferred[None]:
         """Close all connections once no look-up runs."""

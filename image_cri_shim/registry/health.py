@@ -14,12 +14,15 @@ from collections.abc import Callable
 import attrs
 
 from image_cri_shim.clock import Clock
+from image_cri_shim.decision import Outcome
 from image_cri_shim.logs import logger
 from image_cri_shim.registry.answer import Answer
 
-# Failures one after the other that open a breaker. A time-out opens it at once, for the next one
-# would cost as much; so does a registry that asks to be left alone.
+# Look-ups without an answer, one after the other, that open a breaker. A time-out opens it at once,
+# for the next one would cost as much; so does a registry that asks to be left alone.
 THRESHOLD = 3
+# Seconds that a registry can ask to be left alone at most: no mistake of its costs a day.
+RETRY_LIMIT = 3600.0
 
 _log = logger("image-cri-shim")
 
@@ -42,12 +45,13 @@ class BackOff:
         """Return the time to wait.
 
         :param openings: how often the breaker has opened without an answer in between, from 1.
-        :param retry_after: what the registry asked for, if it did.
+        :param retry_after: what the registry asked for, if it did; no more than RETRY_LIMIT counts.
         :param chance: from 0 to 1, drawn anew each time.
         """
+        longer = 1.0 + self.jitter * chance
         # The exponent is bounded because the registry may be gone for months.
-        delay = min(self.first * 2.0 ** min(openings - 1, 32), self.longest)
-        return max(delay, retry_after or 0.0) * (1.0 + self.jitter * chance)
+        delay = min(self.first * 2.0 ** min(openings - 1, 32), self.longest) * longer
+        return max(delay, min((retry_after or 0.0) * longer, RETRY_LIMIT))
 
 
 class State(enum.Enum):
@@ -168,9 +172,9 @@ class Health:
         return Leave(name, breaker.openings, self._meanwhile(breaker, 0.0))
 
     def record(self, leave: Leave, answer: Answer) -> None:
-        """Take note of what came of asking: one answer makes a registry healthy again."""
+        """Take note of what came of asking: one "yes" or "no" makes a registry healthy again."""
         name = leave.name
-        if not answer.failing:
+        if answer.look_up.outcome is not Outcome.UNKNOWN:
             breaker = self._breakers.pop(name, None)
             if breaker is not None and breaker.openings:
                 _log.info("registry {name} answers again", name=name)

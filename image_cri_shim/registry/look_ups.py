@@ -23,6 +23,9 @@ from image_cri_shim.registry.clients import Client, registry_of
 from image_cri_shim.registry.health import Health, Leave, Skip
 from image_cri_shim.singleflight import SingleFlight
 
+# Seconds that a candidate stays behind the others.
+_BEHIND_FOR = 600.0
+
 
 def key_of(candidate: Candidate) -> Key:
     """Return what is the same for all look-ups of one manifest in one registry."""
@@ -72,6 +75,15 @@ class LookUps:
         """Drop what was answered about a candidate: a pull has proved it wrong."""
         self._cache.forget(key_of(candidate))
 
+    def put_behind(self, candidate: Candidate) -> None:
+        """Put a candidate behind all other sources for a while: pulling it used up all its time.
+
+        Its registry says that it has the manifest, and then does not hand it out.
+        """
+        detail = "the last pull from it did not come to an end"
+        look_up = LookUp(candidate, Outcome.UNKNOWN, detail, asked=False)
+        self._cache.put(key_of(candidate), look_up, _BEHIND_FOR)
+
     def close(self, *, abort: bool = False) -> Deferred[None]:
         """Close all connections once no look-up runs.
 
@@ -87,37 +99,48 @@ class LookUps:
         slots = self._slots.get(key[0])
         if slots is None:
             slots = self._slots[key[0]] = DeferredSemaphore(registry.max_connections)
+        asked = self._clock.seconds()
         turn: Deferred[DeferredSemaphore] = slots.acquire()
         if not turn.called:
             turn.addTimeout(registry.timeout, cast("Any", self._clock))
         return turn.addCallbacks(
             self._send,
             self._too_busy,
-            callbackArgs=(candidate, key),
+            callbackArgs=(candidate, key, asked),
             errbackArgs=(candidate, registry),
         )
 
     def _send(
-        self, slots: DeferredSemaphore, candidate: Candidate, key: Key
+        self, slots: DeferredSemaphore, candidate: Candidate, key: Key, asked: float
     ) -> LookUp | Deferred[LookUp]:
-        """Ask at last; the registry may have failed in the meantime."""
+        """Ask at last; the registry may have failed in the meantime.
+
+        :param asked: when the wait for the turn began, on the clock.
+        """
         leave = self._health.admit(key[0])
         if isinstance(leave, Skip):
             slots.release()
             return _skipped(candidate, leave)
-        sent = self._clients.ask(candidate).addCallback(self._answered, leave, key)
+        waited = self._clock.seconds() - asked
+        sent = self._clients.ask(candidate, waited)
+        sent.addCallback(self._answered, leave, key, waited)
         sent.addErrback(self._given_up, leave)
-        if not sent.called:
-            self._sent[key] = sent
-        sent.addBoth(self._ended, slots.release, key)
+        looking: Deferred[LookUp] = cast("Any", sent)
+        if not looking.called:
+            self._sent[key] = looking
+        looking.addBoth(self._ended, slots.release, key)
         if leave.meanwhile is None or not leave.meanwhile.timed_out:
-            return sent
+            return looking
         # It may be silent still: whether it is back is found out beside the pull, not by it.
-        sent.addErrback(_cancelled)
+        looking.addErrback(_cancelled)
         return _skipped(candidate, leave.meanwhile)
 
-    def _answered(self, answer: Answer, leave: Leave, key: Key) -> LookUp:
-        self._health.record(leave, answer)
+    def _answered(self, answer: Answer, leave: Leave, key: Key, waited: float) -> LookUp:
+        if answer.look_up.timed_out and waited:
+            # It had less time than others get: that says nothing about the registry.
+            self._health.withdraw(leave)
+        else:
+            self._health.record(leave, answer)
         self._cache.put(key, answer.look_up)
         return answer.look_up
 

@@ -14,6 +14,7 @@ class Client:
     def __init__(self) -> None:
         self.asked: list[tuple[Candidate, Deferred[Answer]]] = []
         self.cancelled: list[str] = []
+        self.waited: list[float] = []
         self.closed = False
 
     @property
@@ -21,7 +22,8 @@ class Client:
         """What was asked for so far, in order."""
         return [candidate.name for candidate, _ in self.asked]
 
-    def ask(self, candidate: Candidate) -> Deferred[Answer]:
+    def ask(self, candidate: Candidate, waited: float = 0.0) -> Deferred[Answer]:
+        self.waited.append(waited)
         answer: Deferred[Answer] = Deferred(lambda _: self.cancelled.append(candidate.name))
         self.asked.append((candidate, answer))
         return answer
@@ -46,11 +48,9 @@ def answer_of(
     detail: str = "",
     *,
     timed_out: bool = False,
-    failing: bool | None = None,
     retry_after: float | None = None,
     elapsed: float = 0.0,
 ) -> Answer:
-    """Make an answer; unless said otherwise, one who cannot tell is failing."""
+    """Make an answer."""
     look_up = LookUp(asked, outcome, detail, timed_out=timed_out, elapsed=elapsed)
-    unknown = outcome is Outcome.UNKNOWN
-    return Answer(look_up, unknown if failing is None else failing, retry_after)
+    return Answer(look_up, retry_after=retry_after)

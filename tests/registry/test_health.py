@@ -115,12 +115,10 @@ def test_other_registries_are_asked_meanwhile(ward: Ward) -> None:
     assert ward.skip(HARBOR) is None
 
 
-def test_an_answer_that_is_no_failure_counts_as_an_answer(ward: Ward) -> None:
-    ward.fails(**REFUSING)
-    ward.fails(**REFUSING)
-    ward.fails(detail="401 and no credentials are configured", failing=False)
-    ward.fails(**REFUSING)
-    assert ward.skip() is None
+def test_wrong_credentials_are_three_failures_in_a_row_too(ward: Ward) -> None:
+    for _ in range(3):
+        ward.fails(detail="401 wrong credentials")
+    assert ward.skip() is not None, "before the account is locked"
 
 
 def test_the_time_without_it_doubles_up_to_five_minutes(ward: Ward) -> None:
@@ -137,6 +135,12 @@ def test_nodes_do_not_come_back_all_at_once(ward: Ward) -> None:
     ward.chance = 0.5
     ward.fails()
     assert ward.wait() == pytest.approx(5.5)
+
+
+def test_nobody_can_ask_to_be_left_alone_for_more_than_an_hour() -> None:
+    for asked_for in (3500.0, 86400.0):
+        assert BackOff().delay(1, asked_for, 1.0) == 3600.0
+    assert BackOff().delay(1, 100.0, 0.5) == pytest.approx(110.0), "nodes do not come back all at once"
 
 
 def test_a_registry_that_is_gone_for_months_does_not_end_in_an_overflow() -> None:

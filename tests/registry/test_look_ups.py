@@ -97,6 +97,19 @@ def test_what_a_pull_has_proved_wrong_is_asked_for_again(desk: Desk) -> None:
     assert desk.at_once() is None
 
 
+def test_what_could_not_be_pulled_to_its_end_stays_behind_the_others_for_ten_minutes(
+    desk: Desk,
+) -> None:
+    desk.answered(PRESENT)
+    desk.look_ups.put_behind(NGINX)
+    found = desk.at_once()
+    assert found is not None
+    assert (found.outcome, found.asked, found.timed_out) == (UNKNOWN, False, False)
+    assert found.detail == "the last pull from it did not come to an end"
+    desk.clock.advance(600)
+    assert desk.at_once() is None
+
+
 def test_each_registry_and_each_reference_is_known_for_itself(desk: Desk) -> None:
     desk.answered(PRESENT)
     for other in (HARBOR, BUSYBOX, candidate(f"{HUB}/library/nginx:1.26")):
@@ -206,6 +219,17 @@ def test_the_wait_for_a_turn_has_an_end(desk: Desk) -> None:
     assert (found.outcome, found.asked, found.timed_out) == (UNKNOWN, False, False)
     assert found.detail == "busy, no turn within 4s (1 at a time)"
     assert desk.health.skip(HUB) is None, "that it is busy is no failure"
+
+
+def test_what_was_waited_for_a_turn_is_no_longer_there_for_the_look_up(desk: Desk) -> None:
+    desk.ask(few("a", 1))
+    waiting = desk.ask(few("b", 1))
+    desk.clock.advance(4)
+    desk.client.say(ABSENT)
+    assert desk.client.waited == [0.0, 4.0]
+    desk.client.say(UNKNOWN, "timed out after 10s", timed_out=True)
+    assert result_of(waiting).timed_out
+    assert desk.health.skip(HUB) is None, "it had less time than others get"
 
 
 def test_those_who_wait_for_a_turn_learn_at_once_that_the_registry_failed(desk: Desk) -> None:

@@ -99,7 +99,7 @@ def test_a_file_that_is_gone_or_empty_or_no_file_is_refused(
     shim.file.unlink()
     # As a writer leaves it that is not done yet, or whose disk is full.
     shim.file.touch()
-    assert f"reload: {shim.file}: it says nothing but the defaults now" in shim.reload()
+    assert f"reload: {shim.file}: it is empty now" in shim.reload()
     assert connect(shim.socket).image_status("nginx:1.25") is None
     assert "the new configuration runs" in shim.reload(NO_REGISTRY)
 
