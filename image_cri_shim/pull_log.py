@@ -37,7 +37,7 @@ class PullLog:
         """Log how a pull ended, with every attempt that failed."""
         failures = [f"{a.candidate.name}: {a.error}" for a in pull.attempts if a.error]
         if pull.error and not (pull.attempts and pull.attempts[-1].error == pull.error):
-            # Given up, or gone wrong, during or before an attempt.
+            # Given up, or gone wrong, before an attempt or after one.
             failures.append(pull.error)
         failed = "; ".join(failures)
         image = self.redactor.clean(pull.image)

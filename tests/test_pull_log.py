@@ -227,6 +227,13 @@ def test_a_pull_that_failed_is_a_warning_with_every_attempt_once() -> None:
     assert lines.level == LogLevel.warn
 
 
+@pytest.mark.parametrize("why", ["cancelled", "deadline exceeded"])
+def test_a_pull_that_was_ended_during_an_attempt_says_so_once(why: str) -> None:
+    lines = Lines()
+    lines.pulls.pulled(Pull("nginx:1.25", (attempt(ORIGIN, why),), why, 0.019))
+    assert lines.text == f"PullImage nginx:1.25: failed after 19 ms: nginx:1.25: {why}"
+
+
 def test_a_pull_that_was_given_up_between_attempts_says_so() -> None:
     lines = Lines()
     lines.pulls.pulled(Pull("nginx:1.25", (attempt(FIRST, NOT_FOUND),), "cancelled", 3))

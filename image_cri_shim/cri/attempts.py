@@ -10,13 +10,22 @@ import attrs
 
 from image_cri_shim.credentials import Credentials
 from image_cri_shim.cri.call import Call
-from image_cri_shim.cri.pull_failure import describe, refusal, remark, with_account
+from image_cri_shim.cri.pull_failure import (
+    describe,
+    is_cut_short,
+    is_over,
+    refusal,
+    remark,
+    with_account,
+    without_secrets,
+)
 from image_cri_shim.cri.pull_request import PullRequest
-from image_cri_shim.cri.status import Answer, Code, RpcError
+from image_cri_shim.cri.status import Answer, Code, RpcError, parse_timeout
 from image_cri_shim.decision import Attempt, Candidate, Decision, LookUp, Registry
 from image_cri_shim.redaction import Redactor
 
 _log = logging.getLogger(__name__)
+_OUT_OF_TIME = "deadline exceeded"
 
 FindCredentials = Callable[[Registry], Awaitable[Credentials | None]]
 
@@ -26,19 +35,35 @@ class Attempts:
     """What one pull has tried so far.
 
     :ivar find_credentials: finds those that a registry was configured with.
-    :ivar redactor: keeps secrets out of what is said of it: also those that it comes to know.
+    :ivar configured: keeps the configured secrets from the client: also those that it comes to
+        know.
     :ivar made: the attempts.
     :ivar error: why the last one failed, or all of them did; empty if it pulled.
+    :ivar cut_short: whether the last one was ended, by a deadline or a cancellation.
+    :ivar used_up: whether it was the shim's own deadline, in place of one that the client set.
     """
 
     call: Call
     request: PullRequest
     find_credentials: FindCredentials
-    redactor: Redactor
+    configured: Redactor
     made: list[Attempt] = attrs.field(factory=list)
     error: str = ""
+    cut_short: bool = False
+    used_up: bool = False
     _answer: Answer | None = None
     _answered: int = -1
+    _interruption: str = ""
+
+    @property
+    def redactor(self) -> Redactor:
+        """What keeps all secrets, the client's too, out of what is said of the pull."""
+        return self.configured.extended(self.request.secrets())
+
+    @property
+    def remaining(self) -> float | None:
+        """The seconds until the call's deadline; None for ever."""
+        return None if self.call.deadline is None else self.call.deadline - _now()
 
     async def pull(self, candidate: Candidate) -> Answer | None:
         """Pull one candidate; return None if the runtime could not be asked to.
@@ -46,20 +71,41 @@ class Attempts:
         :raises RpcError: the runtime cannot be reached or did not answer properly.
         """
         started = _now()
-        self.error = "given up"
+        self.cut_short = self.used_up = False
         answer: Answer | None = None
         try:
             answer = await self.call.unary(await self._message(candidate))
             self._answer, self._answered = answer, len(self.made)
             self.error = "" if answer.code == Code.OK else describe(answer, self.redactor)
+            self._ended(answer.code, answer.message)
         except _NoCredentials as reason:
             self.error = str(reason)
+        except asyncio.CancelledError:
+            self.error = self.interrupted()
+            self.cut_short = True
+            self.used_up = self._own_deadline and self.error == _OUT_OF_TIME
+            raise
         except RpcError as failure:
             self.error = str(failure)
+            self._ended(failure.code, failure.message)
+            raise
+        except Exception as defect:
+            self.error = str(defect) or type(defect).__name__
             raise
         finally:
             self.made.append(Attempt(candidate, self.error, _now() - started))
         return answer
+
+    def interrupted(self) -> str:
+        """Say why the task was cancelled: always the same."""
+        if not self._interruption:
+            out_of_time = self.remaining is not None and self.remaining <= 0
+            self._interruption = _OUT_OF_TIME if out_of_time else "cancelled"
+        return self._interruption
+
+    def for_client(self, answer: Answer) -> Answer:
+        """Return a runtime's answer as the client may see it: without configured secrets."""
+        return answer if answer.code == Code.OK else without_secrets(answer, self.configured)
 
     def give_up(self, decision: Decision, look_ups: Sequence[LookUp]) -> Answer:
         """Return the answer to a pull for which nothing is left to be tried.
@@ -72,7 +118,17 @@ class Attempts:
             raise refusal(self.request.image, decision, look_ups, self.made)
         why = remark(decision, look_ups)
         self.error = why or self.error
-        return with_account(self._answer, self.made, self._answered, why, self.redactor)
+        answer = self.for_client(self._answer)
+        return with_account(answer, self.made, self._answered, why, self.redactor)
+
+    @property
+    def _own_deadline(self) -> bool:
+        return self.call.deadline is not None and parse_timeout(self.call.headers) is None
+
+    def _ended(self, code: int, message: str) -> None:
+        """Take note of a status: a runtime's own clock may be a moment ahead of the deadline."""
+        self.cut_short = is_cut_short(code, message)
+        self.used_up = self.cut_short and self._own_deadline and is_over(self.remaining)
 
     async def _message(self, candidate: Candidate) -> bytes:
         """Return the request for one candidate, with the credentials that belong to it.
@@ -95,7 +151,7 @@ class Attempts:
                 raise _NoCredentials(f"no credentials for {registry.name}: {why}") from error
             _log.warning("%s is pulled without credentials: %s", candidate.name, why)
         if credentials is not None:
-            self.redactor = self.redactor.extended(credentials.spellings())
+            self.configured = self.configured.extended(credentials.spellings())
         return self.request.for_candidate(candidate, credentials)
 
 

@@ -110,15 +110,6 @@ class Images:
         last = answers[-1]
         return Answer(last.headers, frame(merged.SerializeToString()), last.trailers)
 
-    async def knows_as_id(self, call: Call, policy: Policy, image: str) -> bool:
-        """Tell whether the runtime knows ``image`` as the beginning of an image ID, not a name."""
-        if not may_be_short_id(image):
-            return False
-        question = cri_pb2.ImageStatusRequest()
-        question.image.image = image
-        found, answer = await self._find(call, policy, question)
-        return found == image and _identified(image, answer)
-
     async def _find(
         self, call: Call, policy: Policy, question: cri_pb2.ImageStatusRequest
     ) -> tuple[str, Answer]:

@@ -11,10 +11,10 @@ import attrs
 from image_cri_shim.credentials import Credentials
 from image_cri_shim.cri.attempts import Attempts, FindCredentials
 from image_cri_shim.cri.call import Call
-from image_cri_shim.cri.local import Images, LocalNames
+from image_cri_shim.cri.local import LocalNames
 from image_cri_shim.cri.pull_failure import describe, is_final, unreadable
 from image_cri_shim.cri.pull_request import read_pull_request
-from image_cri_shim.cri.status import Answer, Code
+from image_cri_shim.cri.status import Answer, Code, RpcError
 from image_cri_shim.cri.upstream import Upstream
 from image_cri_shim.decision import Candidate, Decision, Pull, Registry
 from image_cri_shim.policy import Policy
@@ -40,7 +40,7 @@ async def configured_credentials(registry: Registry) -> Credentials | None:
     return registry.credentials
 
 
-def _forget_nothing(_: Candidate) -> None:
+def _ignore(_: Candidate) -> None:
     return None
 
 
@@ -52,12 +52,16 @@ class Routing:
     :ivar resolve: asks the registries about the candidates of a reference (its text).
     :ivar timeout: seconds that a call may take whose client set no deadline.
     :ivar upstream: the runtime.
-    :ivar redactor: keeps the configured secrets out of what is said of failed attempts.
+    :ivar redactor: keeps the configured secrets out of what is said of failed attempts, and out of
+        what the runtime says to the client.
     :ivar credentials: finds a registry's credentials; raises an Exception with a message for the
         operator where they exist and cannot be had.
     :ivar forget: is told of every candidate whose pull failed and may succeed from another source,
-        and of all if none was left, so that what is remembered of them can be dropped; their
-        registry may be None.
+        or was ended by a deadline or a cancellation, and of all if none was left, so that what is
+        remembered of them can be dropped; their registry may be None.
+    :ivar exhausted: is told, after ``forget``, of the candidate whose pull was still running when
+        ``timeout`` was over, so that the next pull need not end in the same place; its registry may
+        be None. Never because of a client's own deadline or cancellation.
     """
 
     policy: Policy
@@ -66,7 +70,8 @@ class Routing:
     upstream: Upstream
     redactor: Redactor = attrs.field(factory=Redactor)
     credentials: FindCredentials = configured_credentials
-    forget: Callable[[Candidate], None] = _forget_nothing
+    forget: Callable[[Candidate], None] = _ignore
+    exhausted: Callable[[Candidate], None] = _ignore
 
 
 class Observer(Protocol):
@@ -82,13 +87,11 @@ class Observer(Protocol):
 class Puller:
     """Pulls images from where the policy and the registries say.
 
-    :param images: knows which names are image IDs.
     :param names: is told under which name an image was pulled.
     :param observer: is told of decisions and outcomes.
     """
 
-    def __init__(self, images: Images, names: LocalNames, observer: Observer) -> None:
-        self._images = images
+    def __init__(self, names: LocalNames, observer: Observer) -> None:
         self._names = names
         self._observer = observer
 
@@ -96,53 +99,33 @@ class Puller:
         """Answer PullImage.
 
         A pull that succeeds, fails for good or was the only attempt is answered as the runtime
-        answered it. After several attempts, and in strict mode, what else was tried and asked is
-        appended to the last answer's message.
+        answered it, but for configured secrets in it. After several attempts, and in strict mode,
+        what else was tried and asked is appended to the last answer's message.
 
         :raises RpcError: nothing could be pulled, or the runtime cannot be reached.
         """
         request = read_pull_request(call)
         started = _now()
-        redactor = routing.redactor.extended(request.secrets())
-        attempts = Attempts(call, request, routing.credentials, redactor)
+        attempts = Attempts(call, request, routing.credentials, routing.redactor)
         error = ""
         try:
-            if await self._is_for_the_runtime(attempts, routing.policy):
+            if _is_for_the_runtime(attempts, routing.policy):
                 answer = await call.unary(call.message)
-                error = "" if answer.code == Code.OK else describe(answer, redactor)
+                error = "" if answer.code == Code.OK else describe(answer, attempts.redactor)
+                answer = attempts.for_client(answer)
             else:
                 answer = await self._pull(attempts, routing)
                 error = attempts.error
         except asyncio.CancelledError:
-            out_of_time = call.deadline is not None and _now() >= call.deadline
-            error = "deadline exceeded" if out_of_time else "cancelled"
+            error = attempts.interrupted()
             raise
         except Exception as failure:
-            error = str(failure)
+            error = str(failure) or type(failure).__name__
             raise
         finally:
             pull = Pull(request.image, tuple(attempts.made), error, _now() - started)
             self._observer.pulled(pull)
         return answer
-
-    async def _is_for_the_runtime(self, attempts: Attempts, policy: Policy) -> bool:
-        """Tell whether an image is no reference: an ID, or what the runtime itself must refuse.
-
-        :raises RpcError: it is none, and the runtime might take it for one that it may not pull.
-        """
-        image = attempts.request.image
-        try:
-            plan = policy.plan(image)
-        except InvalidReferenceError as error:
-            rule = _forbidding_rule(policy, image)
-            if rule:
-                raise unreadable(str(error), rule, attempts.redactor) from error
-            # The runtime says in its own words what is wrong with it.
-            return True
-        if not plan.origin_allowed:
-            # What begins like an ID is a name for runtimes that are asked to pull it.
-            return False
-        return await self._images.knows_as_id(attempts.call, policy, image)
 
     async def _pull(self, attempts: Attempts, routing: Routing) -> Answer:
         """Pull one candidate after the other until one succeeds or none is left.
@@ -150,19 +133,24 @@ class Puller:
         After each that failed it is decided again what is next: the registries behind it were
         perhaps not asked yet.
         """
-        image, deadline = attempts.request.image, attempts.call.deadline
+        image = attempts.request.image
         decision = await routing.resolve(image)
         self._observer.decided(image, decision)
         failed: list[Candidate] = []
         asked = {one.candidate.name: one for one in decision.look_ups}
         while (candidate := _next(decision, failed)) is not None:
-            answer = await attempts.pull(candidate)
+            try:
+                answer = await attempts.pull(candidate)
+            except (asyncio.CancelledError, RpcError):
+                _note_end(attempts, candidate, routing)
+                raise
             if answer is not None:
                 if answer.code == Code.OK:
                     self._names.remember(image, candidate.name)
                     return answer
-                if is_final(answer, None if deadline is None else deadline - _now()):
-                    return answer
+                if is_final(answer, attempts.remaining):
+                    _note_end(attempts, candidate, routing)
+                    return attempts.for_client(answer)
             routing.forget(candidate)
             failed.append(candidate)
             decision = await routing.resolve(image, earlier=decision, failed=tuple(failed))
@@ -172,6 +160,34 @@ class Puller:
             # Whoever pushes the image now need not wait until "absent" no longer holds.
             routing.forget(look_up.candidate)
         return attempts.give_up(decision, in_vain)
+
+
+def _is_for_the_runtime(attempts: Attempts, policy: Policy) -> bool:
+    """Tell whether an image is no reference: an ID, or what the runtime itself must refuse.
+
+    The beginning of an ID is a name: a runtime that is asked to pull it takes it for one, whatever
+    it holds.
+
+    :raises RpcError: it is none, and the runtime might take it for one that it may not pull.
+    """
+    image = attempts.request.image
+    try:
+        policy.plan(image)
+    except InvalidReferenceError as error:
+        rule = _forbidding_rule(policy, image)
+        if rule:
+            raise unreadable(str(error), rule, attempts.redactor) from error
+        # The runtime says in its own words what is wrong with it.
+        return True
+    return False
+
+
+def _note_end(attempts: Attempts, candidate: Candidate, routing: Routing) -> None:
+    """See to it that the next pull does not end in the same place as one that was cut short."""
+    if attempts.cut_short:
+        routing.forget(candidate)
+    if attempts.used_up:
+        routing.exhausted(candidate)
 
 
 def _next(decision: Decision, failed: Sequence[Candidate]) -> Candidate | None:

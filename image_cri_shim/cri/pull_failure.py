@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import contextlib
+import re
 from collections.abc import Sequence
 
+import attrs
+
 from image_cri_shim.cri.status import Answer, Code, RpcError, encode_message
+from image_cri_shim.cri.stream import Headers
 from image_cri_shim.decision import Attempt, Decision, LookUp, Outcome
 from image_cri_shim.redaction import Redactor
 
-# With less time left, in seconds, a runtime that ran out of time did so by the client's deadline.
+# With less time left, in seconds, a runtime that ran out of time did so by the call's deadline.
 _NO_TIME = 1.0
-# What a disk says that is full, over its quota or read-only (ENOSPC, EDQUOT, EROFS), in lower case.
-_DISK = ("no space left on device", "disk quota exceeded", "read-only file system")
+# What a disk says that is full, over its quota or read-only (ENOSPC, EDQUOT, EROFS), in lower case;
+# it is the cause of all that stands before it, so it comes last, but for what programs put around.
+_DISK = re.compile(
+    r"(?:^|: )(?:no space left on device|disk quota exceeded|read-only file system)"
+    r"(?:\)|: unknown|: exit status [0-9]+)*\s*$"
+)
+# What runtimes put in front of a registry's words, in lower case: a disk that is named behind it is
+# not this node's. At the end, the codes of registries' errors (OCI distribution specification,
+# "Error Codes") as they begin a message.
+_QUOTING = re.compile(
+    r"server message|status ?code|unexpected (?:http )?status|response body|error from registry"
+    r"|\"https?:|malformed"
+    r"|\b(?:unknown|unsupported|unauthorized|denied|unavailable|toomanyrequests|invalid"
+    r"|unverified): "
+)
 # What containerd puts in front of everything that goes wrong after it has read the reference.
 _BEGUN = "failed to pull"
 
@@ -33,17 +53,65 @@ def is_final(answer: Answer, remaining: float | None) -> bool:
     for CRI-O the last is, too.
 
     :param answer: the runtime's; not OK.
-    :param remaining: seconds until the client's deadline; None for ever.
+    :param remaining: seconds until the call's deadline; None for ever.
     """
-    message, code = answer.message, answer.code
-    if code == Code.INVALID_ARGUMENT:
+    message = answer.message
+    if answer.code == Code.INVALID_ARGUMENT:
         return _BEGUN not in message
-    if code in (Code.DEADLINE_EXCEEDED, Code.CANCELLED):
+    if is_cut_short(answer.code, message):
         # Alone it is the call's own end. At the end of a chain (``what: why: i/o timeout``) it is
         # that of a step in it, to which the runtime itself has set a time.
-        return ": " not in message or (remaining is not None and remaining < _NO_TIME)
+        alone = answer.code != Code.UNKNOWN and ": " not in message
+        return alone or is_over(remaining)
     message = message.lower()
-    return any(words in message for words in _DISK)
+    full = _DISK.search(message)
+    return full is not None and _QUOTING.search(message, 0, full.start()) is None
+
+
+def is_cut_short(code: int, message: str) -> bool:
+    """Tell whether a pull's status says that it was ended, by a deadline or a cancellation.
+
+    :param code: cri-dockerd has no code for that.
+    """
+    if code == Code.UNKNOWN:
+        return message.endswith("context deadline exceeded")
+    return code in (Code.DEADLINE_EXCEEDED, Code.CANCELLED)
+
+
+def is_over(remaining: float | None) -> bool:
+    """Tell whether the time that a call has left is as good as none: ``None`` is for ever."""
+    return remaining is not None and remaining < _NO_TIME
+
+
+def without_secrets(answer: Answer, redactor: Redactor) -> Answer:
+    """Return an answer without the secrets that a registry made the runtime repeat.
+
+    They are masked in the message; binary trailers that have one, such as the status' details,
+    are dropped. An answer that has none is returned as it came.
+    """
+
+    def kept(headers: Headers) -> Headers:
+        return [
+            (key, value)
+            for key, value in headers
+            if not (key.endswith(b"-bin") and _betrays(_binary(value), redactor))
+        ]
+
+    answer = attrs.evolve(answer, headers=kept(answer.headers), trailers=kept(answer.trailers))
+    if not _betrays(answer.message, redactor):
+        return answer
+    return answer.with_message(redactor.clean(answer.message))
+
+
+def _betrays(text: str, redactor: Redactor) -> bool:
+    return redactor.clean(text) != _ONE_LINE.clean(text)
+
+
+def _binary(value: bytes) -> str:
+    """Return the texts in a header with bytes: Base64, perhaps without its padding."""
+    with contextlib.suppress(binascii.Error):
+        value = b"\0".join(base64.b64decode(one + b"==") for one in value.split(b","))
+    return value.decode("utf-8", "replace")
 
 
 def describe(answer: Answer, redactor: Redactor) -> str:

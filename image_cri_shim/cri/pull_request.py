@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 
 import attrs
@@ -11,6 +12,8 @@ from image_cri_shim.cri._generated import cri_pb2
 from image_cri_shim.cri.call import Call
 from image_cri_shim.cri.status import frame
 from image_cri_shim.decision import Candidate
+
+_URL_SAFE = str.maketrans("-_", "+/")
 
 
 @attrs.frozen
@@ -38,10 +41,14 @@ class PullRequest:
         )
 
     def secrets(self) -> Iterator[str]:
-        """Return what a runtime may echo of the client's credentials."""
+        """Return what a runtime may echo of the client's credentials, however they were sent."""
         auth = self.parsed.auth
         yield from Credentials(auth.username, auth.password).spellings() if auth.password else ()
         yield from (auth.auth, auth.auth.rstrip("="), auth.identity_token, auth.registry_token)
+        pair = _decoded(auth.auth)
+        username, _, password = pair.partition(":")
+        yield pair
+        yield from Credentials(username, password).spellings() if password else ()
 
     def for_candidate(self, candidate: Candidate, credentials: Credentials | None) -> bytes:
         """Return the message that asks for one candidate.
@@ -72,3 +79,17 @@ def read_pull_request(call: Call) -> PullRequest:
     :raises DecodeError: it is none.
     """
     return PullRequest(call.message, cri_pb2.PullImageRequest.FromString(call.payload))
+
+
+def _decoded(auth: str) -> str:
+    """Return the ``user:password`` that ``AuthConfig.auth`` stands for, or nothing.
+
+    In Base64, like docker's configuration; runtimes drop the zeros that docker once put behind it.
+    """
+    text = auth.translate(_URL_SAFE).rstrip("=")
+    try:
+        pair = base64.b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        return ""
+    # As status messages are decoded, or what is no UTF-8 would not be found in them.
+    return pair.decode("utf-8", "replace").strip("\0")

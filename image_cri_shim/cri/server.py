@@ -44,7 +44,7 @@ class CriServer:
         names = LocalNames()
         self._routing = routing
         self._images = Images(names)
-        self._puller = Puller(self._images, names, observer)
+        self._puller = Puller(names, observer)
         self._bounded: set[asyncio.Task[None]] = set()
         self._server = RawServer(self._serve)
 

@@ -93,8 +93,10 @@ class LookUpCache:
             self._count("evicted")
 
     def forget(self, key: Key) -> None:
-        """Drop what was answered."""
-        if self._kept.pop(key, None) is not None:
+        """Drop what was answered; what was put there without asking stays for its time."""
+        entry = self._kept.get(key)
+        if entry is not None and entry[1].asked:
+            del self._kept[key]
             self._count("forgotten")
 
     def clear(self) -> None:

@@ -51,7 +51,8 @@ class Shim:
 
     What decides can be replaced at any time: `resolve` makes the first decision of a pull,
     `resolve_again` the ones after an attempt that failed, `credentials` finds a registry's.
-    `forgotten` are the candidates that were to be forgotten.
+    `forgotten` are the candidates that were to be forgotten, `exhausted` those that took all of
+    the time.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Shim:
         self.resolve_again: ResolveAgain = self.the_others
         self.credentials = configured_credentials
         self.forgotten: list[Candidate] = []
+        self.exhausted: list[Candidate] = []
         self.redactor = Redactor()
         self.upstream = Upstream(lambda: self.runtime, version)
         self.timeout = timeout
@@ -99,6 +101,7 @@ class Shim:
             self.redactor,
             lambda registry: self.credentials(registry),
             self.forgotten.append,
+            self.exhausted.append,
         )
 
     async def _resolve(

@@ -72,6 +72,23 @@ def answers(code: int, part: str = "", **headers: str) -> Break:
     return break_it
 
 
+def claims_a_full_disk(part: str) -> Break:
+    """Let every GET whose path contains `part` be answered with what a full disk says."""
+    words = b"filesystem: write /var/lib/registry/x: no space left on device"
+    body = b'{"errors":[{"code":"UNKNOWN","message":"' + words + b'"}]}'
+    answer = Status(500, {"Content-Type": "application/json"}, body)
+
+    def plan(method: str, path: str, count: int) -> Status | None:
+        return answer if method == "GET" and part in path else None
+
+    def break_it(registry: MemoryRegistry) -> None:
+        # Nothing of this one is in containerd's store since another test.
+        push(registry.url, NAME, "1", build_image(f"full disk {part}"))
+        registry.faults = plan
+
+    return break_it
+
+
 def manifest(content: bytes, kind: str = MediaTypes.OCI.manifest) -> Break:
     """Let the tag's manifest be something else."""
 
@@ -114,6 +131,8 @@ BREAKAGES: dict[str, Break] = {
     "half a layer": layer(BAD.layer[:50]),
     "layer 403": answers(403, "/blobs/"),
     "layer 500": answers(500, "/blobs/"),
+    "manifest 500, its own disk is full": claims_a_full_disk("/manifests/"),
+    "layer 500, its own disk is full": claims_a_full_disk("/blobs/"),
 }
 
 

@@ -148,7 +148,6 @@ def test_it_is_forgotten_before_it_is_decided_again(
     ("code", "message"),
     [
         (3, b"invalid"),
-        (4, b"late"),
         (2, b"write /var/lib/x: no space left on device"),
         (2, b"mkdir /var/lib/x: read-only file system"),
     ],
@@ -249,7 +248,7 @@ def test_a_cancel_during_the_second_attempt_reaches_the_runtime_and_ends_it(
     call.cancel()
     assert second.reset.result(PATIENCE) == 8
     pull = shim.notes.next_pull()
-    assert [a.error for a in pull.attempts] == [GONE, "given up"]
+    assert [a.error for a in pull.attempts] == [GONE, "cancelled"]
     assert pull.error == "cancelled"
     shim.wait_idle()
     assert len(upstream.calls) == 2

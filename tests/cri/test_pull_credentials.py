@@ -262,6 +262,6 @@ def test_a_cancel_ends_the_wait_for_credentials(
     call.cancel()
     shim.background.run(cancelled.wait())
     pull = shim.notes.next_pull()
-    assert [a.error for a in pull.attempts] == ["given up"]
+    assert [a.error for a in pull.attempts] == ["cancelled"]
     assert pull.error == "cancelled"
     assert upstream.calls == []

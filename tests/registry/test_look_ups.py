@@ -106,6 +106,8 @@ def test_what_could_not_be_pulled_to_its_end_stays_behind_the_others_for_ten_min
     assert found is not None
     assert (found.outcome, found.asked, found.timed_out) == (UNKNOWN, False, False)
     assert found.detail == "the last pull from it did not come to an end"
+    desk.look_ups.forget(NGINX)
+    assert desk.at_once() == found, "every failed pull forgets; this is to be kept in mind"
     desk.clock.advance(600)
     assert desk.at_once() is None
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.containerd import Containerd
 from tests.support.cri_client import CRI
-from tests.support.faults import Drop, Status, always
+from tests.support.faults import Drop, Hang, Status, always
 from tests.support.http_server import Tarpit
 from tests.support.images import build_image, push
 from tests.support.memory_registry import MemoryRegistry
@@ -246,3 +246,25 @@ def test_a_registry_that_comes_back_is_asked_again(
     shim.forget_log()
     assert client.pull("origin.test/lab/back:1") == image.config_digest
     assert f"-> {offline.host}/lab/back:1 (offline, present, " in shim.text()
+
+
+def test_a_registry_that_has_an_image_and_never_hands_it_out_hangs_one_pull_only(
+    start_daemon: StartDaemon,
+    connect: Callable[..., CRI],
+    runtime: Containerd,
+    origin: MemoryRegistry,
+    offline: MemoryRegistry,
+) -> None:
+    image = build_image("never handed out")
+    for registry in (offline, origin):
+        push(registry.url, "lab/withheld", "1", image)
+    offline.faults = lambda method, path, count: Hang() if method == "GET" else None
+    shim = start_daemon(runtime.socket, f"address: {offline.url}\ntimeout: 2s")
+    client = connect(shim.socket)
+    with pytest.raises(Exception, match=r"(?i)deadline exceeded"):
+        client.pull("origin.test/lab/withheld:1", timeout=None)
+    shim.forget_log()
+    assert client.pull("origin.test/lab/withheld:1", timeout=None) == image.config_digest
+    (line,) = shim.lines("PullImage origin.test/lab/withheld:1 ->")
+    assert "-> origin.test/lab/withheld:1 (origin, " in line
+    assert "the last pull from it did not come to an end" in line
