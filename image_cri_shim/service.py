@@ -25,6 +25,7 @@ from image_cri_shim.cri.upstream import Upstream
 from image_cri_shim.decision import Candidate, Decision, Registry
 from image_cri_shim.logs import logger, set_debug
 from image_cri_shim.pull_log import PullLog
+from image_cri_shim.registry.names import install_names
 from image_cri_shim.reload import ReloadService
 from image_cri_shim.resolution import Resolution
 
@@ -41,6 +42,7 @@ def make_shim_service(config: Config, read: Callable[[], Config], reactor: Any) 
     :param read: reads the configuration again; raises ConfigError if it is bad.
     :param reactor: the asyncio reactor.
     """
+    install_names(reactor)
     daemon = Daemon(config, reactor)
     reload = ReloadService(read, daemon.apply, reactor, _log)
     reload.listen_for_signal()
@@ -159,6 +161,7 @@ class Daemon:
             resolve=resolve,
             credentials=credentials,
             forget=resolution.forget,
+            exhausted=resolution.put_behind,
             timeout=config.timeout,
             upstream=upstream,
             redactor=redactor,

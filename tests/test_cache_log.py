@@ -13,7 +13,7 @@ from image_cri_shim.decision import LookUp, Outcome
 from image_cri_shim.registry.cache import LookUpCache
 from tests.registry.network import candidate
 
-KEY = ("harbor.corp", "a", "1")
+KEY = ("harbor.corp", "a", "1", "")
 
 
 class Logged:

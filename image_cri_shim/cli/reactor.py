@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import signal
-import threading
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -15,25 +13,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater, react
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogBeginner
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from image_cri_shim.cli.terminal import complain
+from image_cri_shim.registry.names import install_names
 
 T = TypeVar("T")
 
-# As many as Twisted's own pool has.
-_THREADS = 10
 _BY_SIGNAL = 128
-
-
-class _UnattendedThreads(ThreadPool):
-    """Threads for which nobody waits when the program ends.
-
-    Names are looked up in threads, and how long that takes is up to the system: a silent name
-    server would keep the program from ending after the look-up's budget.
-    """
-
-    threadFactory = functools.partial(threading.Thread, daemon=True)  # type: ignore[assignment]  # noqa: N815
 
 
 def run_reactor(begin: Callable[[Any], Deferred[T]]) -> T:
@@ -55,8 +41,7 @@ def run_reactor(begin: Callable[[Any], Deferred[T]]) -> T:
     def main(reactor: Any) -> Deferred[None]:
         # Twisted's time is the wall clock; setting it must not make a time-out early or late.
         reactor.seconds = time.monotonic
-        reactor.threadpool = _UnattendedThreads(0, _THREADS)
-        reactor.threadpool.start()
+        install_names(reactor)
         # Only a reactor that runs takes care of child processes.
         done: Deferred[Any] = deferLater(reactor, 0, begin, reactor)
 
@@ -73,6 +58,9 @@ def run_reactor(begin: Callable[[Any], Deferred[T]]) -> T:
 
     with contextlib.suppress(SystemExit):
         react(main)
+    # What is left to do is written; it must end as any program does.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if signal.SIGINT in signals:
         raise KeyboardInterrupt
     if signals:

@@ -38,9 +38,6 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{1
 class Finding:
     """What came of asking, without who was asked.
 
-    :ivar failing: whether this speaks against asking the registry again soon. One that refuses the
-        configured credentials is better left alone for a while, for it may lock their account; one
-        that only asks for some is not failing.
     :ivar retry_after: for how many seconds the registry wants to be left alone, if it said so; at
         most 3600.
     :ivar refused: whether the configured credentials were not accepted.
@@ -50,7 +47,6 @@ class Finding:
     detail: str = ""
     digest: str | None = None
     timed_out: bool = False
-    failing: bool = False
     retry_after: float | None = None
     refused: bool = False
 
@@ -60,7 +56,6 @@ class Answer:
     """A look-up and what it says about the registry's health; see Finding."""
 
     look_up: LookUp
-    failing: bool = False
     retry_after: float | None = None
 
 
@@ -81,7 +76,7 @@ def judge(reply: Reply, authorization: Authorization | None, digest: str | None)
         return _refused(reply, authorization)
     if status in _SERVER_ERRORS or status in _BUSY:
         after = reply.retry_after if status in _LATER else None
-        return Finding(Outcome.UNKNOWN, str(status), failing=True, retry_after=after)
+        return Finding(Outcome.UNKNOWN, str(status), retry_after=after)
     return Finding(Outcome.UNKNOWN, f"{status}, which is no answer to a look-up")
 
 
@@ -141,7 +136,7 @@ def _denied(reply: Reply, authorization: Authorization | None) -> Finding | None
 
 
 def _not_accepted(detail: str) -> Finding:
-    return Finding(Outcome.UNKNOWN, detail, failing=True, refused=True)
+    return Finding(Outcome.UNKNOWN, detail, refused=True)
 
 
 def _by_code(reply: Reply, authorization: Authorization | None) -> Finding:

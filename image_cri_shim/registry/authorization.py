@@ -13,6 +13,7 @@ from image_cri_shim.credentials import Credentials
 from image_cri_shim.registry.challenge import Challenge, parse_challenges
 from image_cri_shim.registry.exchange import Exchange, Reply, origin
 from image_cri_shim.registry.failure import Unanswered
+from image_cri_shim.registry.guard import Guard
 from image_cri_shim.registry.token import TokenRequest, Tokens
 
 BASIC = "basic"
@@ -46,11 +47,13 @@ class Access:
     :ivar registry: the registry's base URL.
     :ivar repository: the path of what is asked about; empty for the registry itself.
     :ivar credentials: what is configured for it.
+    :ivar guard: judges where others lead us.
     """
 
     registry: str
     repository: str
     credentials: Credentials | None
+    guard: Guard = attrs.field(factory=Guard)
 
 
 class Authorizer:
@@ -88,6 +91,7 @@ class Authorizer:
         :param wait_for: is told whose answer is awaited, if not the registry's; empty if it is.
         :returns: the last reply, and what the request for it carried.
         :raises Unanswered: what the registry asks for cannot be given.
+        :raises Forbidden: it leads to a host that may not be asked.
         """
         authorization = self._remembered(access)
         reply: Reply = yield send(authorization)
@@ -112,6 +116,7 @@ class Authorizer:
             return None
         if challenge.scheme == BASIC:
             return _basic(access)
+        # One whose guard is another has had none, so that the registry is asked what it wants now.
         return self._kept(_token_request(access, challenge, scope=""))
 
     def _known(self) -> Challenge | None:
@@ -126,12 +131,14 @@ class Authorizer:
         :returns: what to send instead; or the token to fetch for that; or None if there is
             nothing else to send, so that the 401 is the registry's last word.
         :raises Unanswered: what the registry asks for cannot be given.
+        :raises Forbidden: it leads to a host that may not be asked.
         """
         challenge = _chosen(reply) or (self._known() if refused is None else self._challenge)
         if challenge is None:
-            raise Unanswered("401, and asks for nothing that is known here", failing=False)
+            raise Unanswered("401, and asks for nothing that is known here")
         if refused is not None and refused.scheme == challenge.scheme and not refused.kept:
             return None
+        _check_realm(access, challenge)
         self._challenge = challenge
         self._until = self._clock.seconds() + self._ttl
         if challenge.scheme == BASIC:
@@ -173,11 +180,25 @@ def _without_password(access: Access) -> NoReturn:
     why = "401 and no credentials are configured"
     if access.credentials is not None:
         why = "401, and wants a password: an identity token is none"
-    raise Unanswered(why, failing=False, refused=True)
+    raise Unanswered(why, refused=True)
 
 
 def _bearer(token: str, request: TokenRequest, *, kept: bool = False) -> Authorization:
     return Authorization(BEARER, _BEARER_PREFIX + token, request.credentials is None, kept)
+
+
+def _check_realm(access: Access, challenge: Challenge) -> None:
+    """Make sure that a challenge's token server may be asked; others name none.
+
+    :raises Unanswered: it may not.
+    :raises Forbidden: the same, because of where it is.
+    """
+    if challenge.scheme == BEARER:
+        access.guard.check(_realm(challenge), "its token server has")
+
+
+def _realm(challenge: Challenge) -> str:
+    return challenge.parameters.get("realm", "")
 
 
 def _token_request(access: Access, challenge: Challenge, *, scope: str) -> TokenRequest:
@@ -191,8 +212,9 @@ def _token_request(access: Access, challenge: Challenge, *, scope: str) -> Token
         scopes = (f"repository:{access.repository}:pull",)
     return TokenRequest(
         access.registry,
-        challenge.parameters.get("realm", ""),
+        _realm(challenge),
         challenge.parameters.get("service", ""),
         scopes,
         access.credentials,
+        access.guard,
     )

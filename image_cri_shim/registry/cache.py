@@ -11,8 +11,8 @@ from image_cri_shim.clock import Clock
 from image_cri_shim.config.settings import CacheConfig
 from image_cri_shim.decision import LookUp, Outcome
 
-# A registry's name, a repository, and a tag or a digest.
-Key: TypeAlias = tuple[str, str, str]
+# A registry's name, a repository, a tag or a digest, and the domain that it must not lead to.
+Key: TypeAlias = tuple[str, str, str, str]
 
 
 @attrs.frozen

@@ -12,25 +12,31 @@ from twisted.python.failure import Failure
 
 from image_cri_shim.clock import Clock
 from image_cri_shim.decision import Candidate, LookUp, Outcome, Registry
+from image_cri_shim.reference import ImageReference
 from image_cri_shim.registry.agent import PoolingAgent, make_agent
 from image_cri_shim.registry.answer import Answer, Finding
 from image_cri_shim.registry.authorization import Access, Authorizer
 from image_cri_shim.registry.credential_helper import Processes
 from image_cri_shim.registry.exchange import Exchange
 from image_cri_shim.registry.failure import Unanswered
+from image_cri_shim.registry.guard import Forbidden, Guard
 from image_cri_shim.registry.keyring import Keyring
-from image_cri_shim.registry.manifests import Manifests
+from image_cri_shim.registry.manifests import Manifests, manifest_url
 from image_cri_shim.registry.probe import Probe, Tls, Verdict, ask_base, verdict_on
 from image_cri_shim.registry.server import server_url
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+# Seconds that a look-up has, however long it has waited for its turn.
+LEAST_TIME = 0.1
+
 
 @attrs.define(eq=False)
 class _Question:
     """A look-up or a probe while it runs."""
 
+    # When the waiting began, on the clock.
     started: float
     # Whose answer it waits for, if not the registry's.
     waiting_for: str = ""
@@ -75,15 +81,18 @@ class RegistryClient:
         self._running = 0
         self._when_idle: list[Deferred[None]] = []
 
-    def ask(self, candidate: Candidate) -> Deferred[Answer]:
+    def ask(self, candidate: Candidate, waited: float = 0.0) -> Deferred[Answer]:
         """Ask whether the registry holds a candidate's manifest.
 
+        :param waited: seconds that the look-up has waited for its turn. They are part of its time,
+            of which at least LEAST_TIME is left.
         :returns: a Deferred that fails only if it is cancelled, which aborts the connection.
             Everything that goes wrong is an unknown outcome with a detail.
         """
         return self._bounded(
             lambda question: self._look_up(candidate, question),
             lambda question, result: self._answer(candidate, question, result),
+            waited,
         )
 
     def probe(self) -> Deferred[Probe]:
@@ -109,13 +118,15 @@ class RegistryClient:
         self,
         start: Callable[[_Question], Deferred[T]],
         conclude: Callable[[_Question, T | Unanswered], R],
+        waited: float = 0.0,
     ) -> Deferred[R]:
         """Run something for no longer than the registry's time-out.
 
         :param start: begins it.
         :param conclude: says what its result means, or what has kept it from one.
+        :param waited: seconds of that time that are over already.
         """
-        question = _Question(self._clock.seconds())
+        question = _Question(self._clock.seconds() - waited)
 
         def finish(result: T | Failure) -> None:
             if answered.called:
@@ -140,7 +151,8 @@ class RegistryClient:
 
         self._running += 1
         answered: Deferred[R] = Deferred(cancel)
-        timer = self._clock.callLater(self._registry.timeout, expire)
+        rest = max(self._registry.timeout - waited, LEAST_TIME)
+        timer = self._clock.callLater(rest, expire)
         asking = start(question)
         asking.addBoth(finish)
         return answered
@@ -165,23 +177,35 @@ class RegistryClient:
 
     @inlineCallbacks
     def _access(
-        self, repository: str, question: _Question
+        self, question: _Question, reference: ImageReference | None = None, forbidden: str = ""
     ) -> Generator[Deferred[Any], Any, Access]:
         """Return what is asked for, with the credentials as they are now.
 
+        :param reference: None for the registry itself.
+        :param forbidden: the domain that nobody may be led to, or empty.
         :raises Unanswered: they cannot be had.
         """
         question.wait_for("its credentials")
         credentials = yield self._keyring.credentials(self._registry)
         question.wait_for("")
-        return Access(server_url(self._registry), repository, credentials)
+        server = server_url(self._registry)
+        guard = Guard(
+            server if reference is None else manifest_url(server, reference),
+            forbidden,
+            () if credentials is None else credentials.spellings(),
+        )
+        return Access(server, reference.repository if reference else "", credentials, guard)
 
     @inlineCallbacks
     def _look_up(
         self, candidate: Candidate, question: _Question
     ) -> Generator[Deferred[Any], Any, Finding]:
-        access = yield self._access(candidate.reference.repository, question)
-        finding = yield self._manifests.find(access, candidate.reference, question.wait_for)
+        access = yield self._access(question, candidate.reference, candidate.forbidden)
+        try:
+            finding = yield self._manifests.find(access, candidate.reference, question.wait_for)
+        except Forbidden as reason:
+            # Nobody may try by pulling what this is: the runtime would follow.
+            return Finding(Outcome.ABSENT, str(reason))
         return finding  # type: ignore[no-any-return]
 
     def _answer(
@@ -202,13 +226,12 @@ class RegistryClient:
                 digest=digest,
                 timed_out=result.timed_out,
             ),
-            failing=result.failing,
             retry_after=result.retry_after,
         )
 
     @inlineCallbacks
     def _ask_base(self, question: _Question) -> Generator[Deferred[Any], Any, Verdict]:
-        access = yield self._access("", question)
+        access = yield self._access(question)
         verdict = yield ask_base(
             self._exchange, self._authorizer, access, question.hear, question.wait_for
         )

@@ -8,7 +8,13 @@ from typing import Any, NoReturn
 from twisted.internet import error
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IHostnameResolver,
+    IProtocol,
+    IProtocolFactory,
+    IReactorPluggableNameResolver,
+    IStreamClientEndpoint,
+)
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.web._newclient import HTTP11ClientProtocol
@@ -95,20 +101,10 @@ class Endpoints:
 
         :raises Unanswered: a file that TLS needs cannot be used.
         """
-        endpoint: Any = _BoundedEndpoint(self._host(uri), self._connect, self._reactor)
+        endpoint: Any = _BoundedEndpoint(uri, self._connect, self._reactor)
         if uri.scheme == b"https":
             creator = self._trust.creatorForNetloc(uri.host, uri.port)
             endpoint = _TLSEndpoint(endpoint, creator, self._reactor)
-        return endpoint  # type: ignore[no-any-return]
-
-    def _host(self, uri: URI) -> IStreamClientEndpoint:
-        endpoint: Any = HostnameEndpoint(
-            self._reactor,
-            uri.host.decode("ascii"),
-            uri.port,
-            timeout=self._connect,
-            attemptDelay=_ATTEMPT_DELAY,
-        )
         return endpoint  # type: ignore[no-any-return]
 
 
@@ -116,18 +112,64 @@ class Endpoints:
 class _BoundedEndpoint:
     """Connects within a budget that covers the name's resolution and all of its addresses."""
 
-    def __init__(self, endpoint: IStreamClientEndpoint, seconds: float, clock: Clock) -> None:
-        self._endpoint: Any = endpoint
+    def __init__(self, uri: URI, seconds: float, reactor: Any) -> None:
+        self._uri = uri
         self._seconds = seconds
-        self._clock: Any = clock
+        self._reactor = reactor
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803
-        connecting: Deferred[IProtocol] = self._endpoint.connect(protocolFactory)
-        return connecting.addTimeout(self._seconds, self._clock, _too_late)
+        watched: Any = _Watched(self._reactor)
+        endpoint: Any = HostnameEndpoint(
+            watched,
+            self._uri.host.decode("ascii"),
+            self._uri.port,
+            timeout=self._seconds,
+            attemptDelay=_ATTEMPT_DELAY,
+        )
+
+        def too_late(_: IProtocol | Failure, seconds: float) -> NoReturn:
+            if watched.found:
+                raise error.TimeoutError
+            raise Unanswered(f"finding the host timed out after {seconds:g}s", timed_out=True)
+
+        connecting: Deferred[IProtocol] = endpoint.connect(protocolFactory)
+        return connecting.addTimeout(self._seconds, self._reactor, too_late)
 
 
-def _too_late(_: IProtocol | Failure, __: float) -> NoReturn:
-    raise error.TimeoutError
+@implementer(IReactorPluggableNameResolver, IHostnameResolver)
+class _Watched:
+    """A reactor that notes whether it has found the one host that it is asked for.
+
+    :ivar found: whether its name has been answered.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self.found = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    @property
+    def nameResolver(self) -> Any:  # noqa: N802 - Twisted's name
+        return self
+
+    def resolveHostName(self, receiver: Any, *asked: Any, **how: Any) -> Any:  # noqa: N802
+        return self._reactor.nameResolver.resolveHostName(_Receiver(receiver, self), *asked, **how)
+
+
+class _Receiver:
+    """Passes a host's addresses on, and notes that they were all (IResolutionReceiver)."""
+
+    def __init__(self, receiver: Any, watched: _Watched) -> None:
+        self._watched = watched
+        self.resolutionBegan = receiver.resolutionBegan
+        self.addressResolved = receiver.addressResolved
+        self._complete = receiver.resolutionComplete
+
+    def resolutionComplete(self) -> None:  # noqa: N802 - Twisted's name
+        self._watched.found = True
+        self._complete()
 
 
 @implementer(IStreamClientEndpoint)

@@ -58,11 +58,11 @@ def ask_helper(reactor: Processes, helper: Helper) -> Deferred[Credentials | Non
     :raises Unanswered: it is not there, fails, takes longer than PATIENCE or answers nonsense; in
         words that repeat nothing of what it wrote.
     """
-    program = f"docker-credential-{helper.name}"
+    program = _program(helper)
     path = shutil.which(program)
     if path is None:
         return fail(_unanswered(program, "not found in PATH"))
-    run = _Run(reactor, program, helper.server)
+    run = _Run(reactor, helper)
     arguments = [
         sys.executable,
         "-I",
@@ -79,24 +79,39 @@ def ask_helper(reactor: Processes, helper: Helper) -> Deferred[Credentials | Non
     return run.done
 
 
+def no_answer(helper: Helper, seconds: float) -> Unanswered:
+    """Return what says that a helper has not answered in a time."""
+    return _unanswered(_program(helper), f"no answer within {seconds:.3g}s", timed_out=True)
+
+
+def _program(helper: Helper) -> str:
+    return f"docker-credential-{helper.name}"
+
+
 def _unanswered(program: str, why: str, *, timed_out: bool = False) -> Unanswered:
-    # One that takes its time is like a registry that does: only once shall a pull wait for it.
-    return Unanswered(f"credential helper {program}: {why}", timed_out=timed_out, failing=timed_out)
+    return Unanswered(f"credential helper {program}: {why}", timed_out=timed_out)
 
 
 class _Run(ProcessProtocol):
-    """A helper while it runs, and what it has written."""
+    """A helper while it runs, and what it has written.
 
-    def __init__(self, clock: Clock, program: str, server: str) -> None:
-        self._program = program
-        self._server = server
+    It is over when the program has ended and its answer is complete, whatever else it has started
+    and left behind; or when nobody can write any more.
+    """
+
+    def __init__(self, clock: Clock, helper: Helper) -> None:
+        self._helper = helper
         self._written = {1: b"", 2: b""}
         self._timer = clock.callLater(PATIENCE, self._expire)
+        # Its own process and session, also when it has ended but others in it have not.
+        self._pid: int | None = None
+        self._status: Any = None
         self.done: Deferred[Credentials | None] = Deferred(lambda _: self._end())
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
         transport: Any = self.transport
-        transport.write(self._server.encode())
+        self._pid = transport.pid
+        transport.write(self._helper.server.encode())
         transport.closeStdin()
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N802, N803
@@ -105,34 +120,58 @@ class _Run(ProcessProtocol):
         self._written[childFD] += data
         if len(self._written[childFD]) > OUTPUT_LIMIT:
             self._give_up("wrote far more than credentials")
+        elif self._status is not None:
+            self._judge(whole=False)
 
-    def processEnded(self, reason: Failure) -> None:  # noqa: N802 - Twisted's name
+    def processExited(self, reason: Failure) -> None:  # noqa: N802 - Twisted's name
         if self.done.called:
             return
-        status: Any = reason.value
-        try:
-            if status.exitCode == 0:
-                self.over(_read(self._written[1]))
-            elif self._written[1].strip().lower().startswith(_NOT_FOUND):
-                self.over(None)
-            elif status.signal is not None:
-                raise ValueError(f"ended by signal {status.signal}")  # noqa: TRY301
-            else:
-                raise ValueError(f"failed with exit status {status.exitCode}")  # noqa: TRY301
-        except ValueError as problem:
-            self.over(Failure(_unanswered(self._program, str(problem))))
+        self._read_rest()
+        self._status = reason.value
+        self._judge(whole=False)
+
+    def processEnded(self, reason: Failure) -> None:  # noqa: N802 - Twisted's name
+        self._status = reason.value
+        self._judge(whole=True)
 
     def over(self, outcome: Credentials | Failure | None) -> None:
         """Let it be over, whatever the program still does."""
         self._settle()
         self.done.callback(outcome)
 
-    def _expire(self) -> None:
-        self._give_up(f"no answer within {PATIENCE:g}s", timed_out=True)
+    def _read_rest(self) -> None:
+        """Read what the program has left in its pipe when it ended."""
+        transport: Any = self.transport
+        reader = transport.pipes.get(1)
+        before = -1
+        while reader is not None and not self.done.called and len(self._written[1]) > before:
+            before = len(self._written[1])
+            # Twisted waits for the end of the output, which may never come; this does not wait.
+            reader.doRead()
 
-    def _give_up(self, why: str, *, timed_out: bool = False) -> None:
+    def _judge(self, *, whole: bool) -> None:
+        """Say what the program that has ended has answered.
+
+        :param whole: whether nothing can follow; if not, what is no answer yet may become one.
+        """
+        if self.done.called:
+            return
+        try:
+            outcome: Credentials | Failure | None = _answer(self._status, self._written[1])
+        except ValueError as problem:
+            if not whole and self._status.exitCode == 0:
+                return
+            outcome = Failure(_unanswered(_program(self._helper), str(problem)))
         self._end()
-        self.over(Failure(_unanswered(self._program, why, timed_out=timed_out)))
+        self.over(outcome)
+
+    def _expire(self) -> None:
+        self._end()
+        self.over(Failure(no_answer(self._helper, PATIENCE)))
+
+    def _give_up(self, why: str) -> None:
+        self._end()
+        self.over(Failure(_unanswered(_program(self._helper), why)))
 
     def _settle(self) -> None:
         if self._timer.active():
@@ -145,13 +184,29 @@ class _Run(ProcessProtocol):
         transport: Any = self.transport
         if transport is None:
             return
-        if transport.pid is not None:
-            # The session is missing until Python has made it.
+        if self._pid is not None:
+            # The session is missing until Python has made it. Nobody else gets its number as long
+            # as someone is in it.
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(transport.pid, signal.SIGKILL)
+                os.killpg(self._pid, signal.SIGKILL)
         with contextlib.suppress(ProcessExitedAlready):
             transport.signalProcess("KILL")
         transport.loseConnection()
+
+
+def _answer(status: Any, written: bytes) -> Credentials | None:
+    """Return what a helper that has ended has answered.
+
+    :param status: how it ended, as Twisted says it.
+    :raises ValueError: it has not answered; the message repeats nothing of what it wrote.
+    """
+    if status.exitCode == 0:
+        return _read(written)
+    if written.strip().lower().startswith(_NOT_FOUND):
+        return None
+    if status.signal is not None:
+        raise ValueError(f"ended by signal {status.signal}")
+    raise ValueError(f"failed with exit status {status.exitCode}")
 
 
 def _read(written: bytes) -> Credentials | None:

@@ -18,6 +18,7 @@ from twisted.web.http_headers import Headers
 from image_cri_shim import __version__
 from image_cri_shim.registry.agent import PoolingAgent, Response
 from image_cri_shim.registry.failure import Unanswered, unanswered
+from image_cri_shim.registry.guard import Guard
 
 _OK = 200
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -106,6 +107,7 @@ class Exchange:
         url: str,
         *,
         accept: str,
+        guard: Guard,
         authorization: str | None = None,
         form: str | None = None,
         want_body: bool = False,
@@ -115,8 +117,10 @@ class Exchange:
         ``Authorization`` and ``form`` go no further than the server that ``url`` names. The bodies
         of errors are read in any case, those of other replies if ``want_body``.
 
+        :param guard: judges where redirects lead.
         :param form: what is sent along, in ``application/x-www-form-urlencoded``.
         :raises Unanswered: there is no reply; and it says why.
+        :raises Forbidden: it is redirected to a host that may not be asked.
         """
         for _ in range(_MOST_REDIRECTS + 1):
             response = yield self._send(method, url, accept, authorization, form)
@@ -126,14 +130,14 @@ class Exchange:
                 return reply  # type: ignore[no-any-return]
             if method != "HEAD":
                 _abandon(response)
-            target = _target(url, location)
+            target = _target(url, location, guard)
             stays = origin(target) == origin(url)
             if not stays:
                 authorization = None
             if form is not None and not (stays and response.code in _SAME_AGAIN):
-                raise Unanswered("redirects what is for it alone, not followed", failing=False)
+                raise Unanswered("redirects what is for it alone, not followed")
             url = target
-        raise Unanswered("not a registry: redirects too often", failing=False)
+        raise Unanswered("not a registry: redirects too often")
 
     @inlineCallbacks
     def _send(
@@ -184,21 +188,23 @@ def _location(response: Response) -> str | None:
     return location.decode("utf-8", "replace")
 
 
-def _target(url: str, location: str) -> str:
+def _target(url: str, location: str, guard: Guard) -> str:
     """Return the URL that a redirect leads to.
 
     :raises Unanswered: it leads nowhere, or from https to http.
+    :raises Forbidden: it leads to a host that may not be asked.
     """
     if not location:
-        raise Unanswered("not a registry: redirects to nowhere", failing=False)
+        raise Unanswered("not a registry: redirects to nowhere")
     try:
         target = urljoin(url, location).partition("#")[0]
+        guard.check(target, "redirects to")
         scheme, _, _ = origin(target)
         target.encode("ascii")
     except ValueError:
-        raise Unanswered("not a registry: redirects to no valid address", failing=False) from None
+        raise Unanswered("not a registry: redirects to no valid address") from None
     if scheme == "http" and url.startswith("https:"):
-        raise Unanswered("redirects from https to http, which is not followed", failing=False)
+        raise Unanswered("redirects from https to http, which is not followed")
     return target
 
 

@@ -31,7 +31,6 @@ class Unanswered(Exception):
 
     :ivar detail: why; never a secret.
     :ivar timed_out: whether it is that the other side did not answer in time.
-    :ivar failing: whether this speaks against asking again soon.
     :ivar retry_after: for how many seconds the other side wants to be left alone, if it said so.
     :ivar refused: whether it is that the registry's credentials, or none, did not let us in.
     """
@@ -41,14 +40,12 @@ class Unanswered(Exception):
         detail: str,
         *,
         timed_out: bool = False,
-        failing: bool = True,
         retry_after: float | None = None,
         refused: bool = False,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.timed_out = timed_out
-        self.failing = failing
         self.retry_after = retry_after
         self.refused = refused
 

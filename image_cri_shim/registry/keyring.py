@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import attrs
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.python.failure import Failure
 
 from image_cri_shim.credentials import Credentials
 from image_cri_shim.decision import Registry
-from image_cri_shim.registry.credential_helper import Processes, ask_helper
+from image_cri_shim.registry.credential_helper import Processes, ask_helper, no_answer
 from image_cri_shim.registry.docker_config import DockerConfig, Helper, parse_docker_config
 from image_cri_shim.registry.failure import Unanswered
 from image_cri_shim.registry.local_file import Reread, cannot_use, read_file
 from image_cri_shim.singleflight import SingleFlight
+
+# Seconds that a helper is left alone that has failed; doubled each time that it fails again.
+_FIRST_DELAY = 5.0
+_LONGEST_DELAY = 300.0
+# Seconds; one that nobody wanted to wait for any longer has failed too, if that was so long.
+_LONG = 5.0
 
 
 @attrs.frozen
@@ -25,8 +32,25 @@ class _Kept:
     until: float
 
 
+@attrs.frozen
+class _Failure:
+    """How a helper has failed.
+
+    :ivar delay: seconds that nobody asks again.
+    :ivar until: on the clock; the end of that time.
+    """
+
+    detail: str
+    timed_out: bool
+    delay: float
+    until: float
+
+
 class Keyring:
     """Finds credentials: those in the configuration, else those that a file has or leads to.
+
+    A helper that fails is left alone for a while, in which it fails at once for the same reason:
+    it may take its time, and everybody who pulls would wait for it.
 
     :param reactor: runs credential helpers, and measures time.
     :param ttl: seconds that what a helper has answered holds; 0 to ask it every time.
@@ -37,6 +61,7 @@ class Keyring:
         self._ttl = ttl
         self._files: dict[str, Reread[DockerConfig]] = {}
         self._kept: dict[Helper, _Kept] = {}
+        self._failures: dict[Helper, _Failure] = {}
         self._running: SingleFlight[Helper, Credentials | None] = SingleFlight()
 
     def credentials(self, registry: Registry) -> Deferred[Credentials | None]:
@@ -56,10 +81,16 @@ class Keyring:
         kept = self._kept.get(found)
         if kept is not None and kept.until > self._reactor.seconds():
             return succeed(kept.credentials)
+        failure = self._failures.get(found)
+        if failure is not None and failure.until > self._reactor.seconds():
+            return fail(Unanswered(failure.detail, timed_out=failure.timed_out))
         return self._running.join(found, lambda: self._ask(found))
 
     def forget(self, registry: Registry) -> None:
-        """Drop what a helper has answered for a registry: it was of no use there."""
+        """Drop what a helper has answered for a registry: it was of no use there.
+
+        That it has failed is not forgotten.
+        """
         try:
             found = self._find(registry, registry.auth_file) if registry.auth_file else None
         except Unanswered:
@@ -78,12 +109,28 @@ class Keyring:
         raise cannot_use(path, why)
 
     def _ask(self, helper: Helper) -> Deferred[Credentials | None]:
-        return ask_helper(self._reactor, helper).addCallback(self._keep, helper)
+        asking = ask_helper(self._reactor, helper)
+        asked = self._reactor.seconds()
+        return asking.addCallbacks(
+            self._keep, self._failed, callbackArgs=(helper,), errbackArgs=(helper, asked)
+        )
 
     def _keep(self, credentials: Credentials | None, helper: Helper) -> Credentials | None:
+        self._failures.pop(helper, None)
         if self._ttl > 0:
             self._kept[helper] = _Kept(credentials, self._reactor.seconds() + self._ttl)
         return credentials
+
+    def _failed(self, failure: Failure, helper: Helper, asked: float) -> Failure:
+        now = self._reactor.seconds()
+        reason = failure.value
+        if failure.check(CancelledError) and now - asked >= _LONG:
+            reason = no_answer(helper, now - asked)
+        if isinstance(reason, Unanswered):
+            before = self._failures.get(helper)
+            delay = _FIRST_DELAY if before is None else min(2 * before.delay, _LONGEST_DELAY)
+            self._failures[helper] = _Failure(reason.detail, reason.timed_out, delay, now + delay)
+        return failure
 
 
 def _read(path: str) -> DockerConfig:

@@ -22,8 +22,8 @@ _State: TypeAlias = tuple[int, int, int, int, int]
 
 
 def cannot_use(path: str, why: str) -> Unanswered:
-    """Return what says that a file is of no use; it is not the registry that fails."""
-    return Unanswered(f"cannot use {path}: {why}", failing=False)
+    """Return what says that a file is of no use."""
+    return Unanswered(f"cannot use {path}: {why}")
 
 
 def read_file(path: str) -> bytes:

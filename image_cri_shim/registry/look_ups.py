@@ -30,7 +30,13 @@ _BEHIND_FOR = 600.0
 def key_of(candidate: Candidate) -> Key:
     """Return what is the same for all look-ups of one manifest in one registry."""
     reference = candidate.reference
-    return registry_of(candidate).name.lower(), reference.repository, reference.selector
+    # What may lead anywhere is another question than what may not lead to the origin.
+    return (
+        registry_of(candidate).name.lower(),
+        reference.repository,
+        reference.selector,
+        candidate.forbidden.lower(),
+    )
 
 
 class LookUps:
@@ -99,29 +105,30 @@ class LookUps:
         slots = self._slots.get(key[0])
         if slots is None:
             slots = self._slots[key[0]] = DeferredSemaphore(registry.max_connections)
-        asked = self._clock.seconds()
         turn: Deferred[DeferredSemaphore] = slots.acquire()
+        began: float | None = None
         if not turn.called:
+            began = self._clock.seconds()
             turn.addTimeout(registry.timeout, cast("Any", self._clock))
         return turn.addCallbacks(
             self._send,
             self._too_busy,
-            callbackArgs=(candidate, key, asked),
+            callbackArgs=(candidate, key, began),
             errbackArgs=(candidate, registry),
         )
 
     def _send(
-        self, slots: DeferredSemaphore, candidate: Candidate, key: Key, asked: float
+        self, slots: DeferredSemaphore, candidate: Candidate, key: Key, began: float | None
     ) -> LookUp | Deferred[LookUp]:
         """Ask at last; the registry may have failed in the meantime.
 
-        :param asked: when the wait for the turn began, on the clock.
+        :param began: when the wait for the turn began, on the clock; None if there was none.
         """
         leave = self._health.admit(key[0])
         if isinstance(leave, Skip):
             slots.release()
             return _skipped(candidate, leave)
-        waited = self._clock.seconds() - asked
+        waited = 0.0 if began is None else self._clock.seconds() - began
         sent = self._clients.ask(candidate, waited)
         sent.addCallback(self._answered, leave, key, waited)
         sent.addErrback(self._given_up, leave)

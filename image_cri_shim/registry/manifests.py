@@ -13,6 +13,7 @@ from image_cri_shim.registry.answer import HEAD_REFUSED, UNAUTHORIZED, Finding, 
 from image_cri_shim.registry.authorization import Access, Authorization, Authorizer
 from image_cri_shim.registry.exchange import Exchange, Reply, origin
 from image_cri_shim.registry.failure import Unanswered
+from image_cri_shim.registry.guard import Guard
 
 # What is accepted as a manifest: OCI image specification, "Media types"; Docker's image manifest
 # version 2, schema 2; and schema 1, which only very old images have.
@@ -25,6 +26,11 @@ _MEDIA_TYPES = (
     "application/vnd.docker.distribution.manifest.v1+json",
 )
 ACCEPT = ", ".join(_MEDIA_TYPES)
+
+
+def manifest_url(registry: str, reference: ImageReference) -> str:
+    """Return the address of a reference's manifest in a registry, whose base URL is given."""
+    return f"{registry}/v2/{reference.repository}/manifests/{reference.selector}"
 
 
 class Manifests:
@@ -52,47 +58,48 @@ class Manifests:
 
         :param wait_for: is told whose answer is awaited, if not the registry's; empty if it is.
         :raises Unanswered: it cannot be found out.
+        :raises Forbidden: it leads to a host that may not be asked.
         """
-        url = f"{access.registry}/v2/{reference.repository}/manifests/{reference.selector}"
+        url = manifest_url(access.registry, reference)
         reply, authorization = yield self._authorizer.ask(
-            access, lambda shown: self._head(url, shown), wait_for
+            access, lambda shown: self._head(url, access.guard, shown), wait_for
         )
-        finding = _judged(reply, url, authorization, reference.digest)
+        finding = _judged(reply, access, authorization, reference.digest)
         if finding is None:
-            reply = yield self._request("GET", url, authorization)
-            finding = _judged(reply, url, authorization, reference.digest)
+            reply = yield self._request("GET", url, access.guard, authorization)
+            finding = _judged(reply, access, authorization, reference.digest)
         if finding is None:
-            raise Unanswered(str(reply.status), failing=False)
+            raise Unanswered(str(reply.status))
         return finding
 
     @inlineCallbacks
     def _head(
-        self, url: str, authorization: Authorization | None
+        self, url: str, guard: Guard, authorization: Authorization | None
     ) -> Generator[Deferred[Any], Any, Reply]:
         """Ask for a manifest's head; by GET where the registry refuses HEAD."""
         if self._without_head_until > self._clock.seconds():
-            reply = yield self._request("GET", url, authorization)
+            reply = yield self._request("GET", url, guard, authorization)
             return reply  # type: ignore[no-any-return]
-        reply = yield self._request("HEAD", url, authorization)
+        reply = yield self._request("HEAD", url, guard, authorization)
         if reply.status in HEAD_REFUSED:
             self._without_head_until = self._clock.seconds() + self._ttl
-            reply = yield self._request("GET", url, authorization)
+            reply = yield self._request("GET", url, guard, authorization)
         return reply  # type: ignore[no-any-return]
 
     def _request(
-        self, method: str, url: str, authorization: Authorization | None
+        self, method: str, url: str, guard: Guard, authorization: Authorization | None
     ) -> Deferred[Reply]:
         value = authorization.value if authorization is not None else None
-        return self._exchange.request(method, url, accept=ACCEPT, authorization=value)
+        return self._exchange.request(method, url, accept=ACCEPT, guard=guard, authorization=value)
 
 
 def _judged(
-    reply: Reply, url: str, authorization: Authorization | None, digest: str | None
+    reply: Reply, access: Access, authorization: Authorization | None, digest: str | None
 ) -> Finding | None:
-    if origin(reply.url) == origin(url):
+    if origin(reply.url) == origin(access.registry):
         return judge(reply, authorization, digest)
     # Another server replied, and it was shown nothing.
     if reply.status == UNAUTHORIZED:
-        host = origin(reply.url)[1]
-        raise Unanswered(f"redirects to {host}, which answers 401", failing=False)
+        host = access.guard.clean(origin(reply.url)[1])
+        raise Unanswered(f"redirects to {host}, which answers 401")
     return judge(reply, None, digest)

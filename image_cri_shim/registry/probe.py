@@ -81,7 +81,9 @@ def ask_base(
     @inlineCallbacks
     def send(shown: Authorization | None) -> Generator[Deferred[Any], Any, Reply]:
         value = None if shown is None else shown.value
-        reply = yield exchange.request("GET", url, accept=_ACCEPT, authorization=value)
+        reply = yield exchange.request(
+            "GET", url, accept=_ACCEPT, guard=access.guard, authorization=value
+        )
         answered()
         return reply  # type: ignore[no-any-return]
 
@@ -92,7 +94,8 @@ def ask_base(
 def _judged(reply: Reply, access: Access, shown: Authorization | None) -> Verdict:
     if reply.status == _UNAUTHORIZED:
         if origin(reply.url) != origin(access.registry):
-            return Verdict("unknown", f"redirects to {origin(reply.url)[1]}, which answers 401")
+            host = access.guard.clean(origin(reply.url)[1])
+            return Verdict("unknown", f"redirects to {host}, which answers 401")
         why = "anonymous access is refused" if shown and shown.anonymous else "wrong credentials"
         return Verdict("refused", f"401 {why}", refused=True)
     if reply.status != _OK:

@@ -19,6 +19,7 @@ from image_cri_shim.clock import Clock
 from image_cri_shim.credentials import Credentials
 from image_cri_shim.registry.exchange import Exchange, Reply, origin
 from image_cri_shim.registry.failure import Unanswered
+from image_cri_shim.registry.guard import Guard
 from image_cri_shim.singleflight import SingleFlight
 
 # Seconds: what the specification says for a token that does not say it.
@@ -49,6 +50,7 @@ class TokenRequest:
     :ivar registry: the base URL of the registry that asks for it.
     :ivar realm: the token server's URL, as the registry's challenge has it.
     :ivar credentials: None to ask anonymously.
+    :ivar guard: judges where the token server leads; it has let the realm pass.
     """
 
     registry: str
@@ -56,12 +58,13 @@ class TokenRequest:
     service: str
     scopes: tuple[str, ...]
     credentials: Credentials | None = None
+    guard: Guard = attrs.field(factory=Guard)
 
     @property
     def server(self) -> str:
         """The token server's ``host[:port]``, for messages; nothing else of what was said."""
         host = _HOST.match(self.realm.partition("://")[2])
-        return "" if host is None else host[0]
+        return "" if host is None else self.guard.clean(host[0])
 
     @property
     def form(self) -> str | None:
@@ -96,12 +99,11 @@ class TokenRequest:
             or not (self.realm.isascii() and self.realm.isprintable())
             or " " in self.realm
         ):
-            raise Unanswered("its token server has no valid address", failing=False)
+            raise Unanswered("its token server has no valid address")
         if scheme == "http" and self.registry.startswith("https:"):
             raise Unanswered(
                 f"its token server {self.server} is asked over plain http, "
                 "which is not done for a registry that is asked over https",
-                failing=False,
             )
         base = self.realm.partition("#")[0]
         fields = [("service", self.service)] if self.service else []
@@ -138,6 +140,7 @@ class Tokens:
         """Get a new token in place of any kept one; callers who want it at the same time share it.
 
         :raises Unanswered: there is none; and it says why, naming the token server.
+        :raises Forbidden: the token server leads to a host that may not be asked.
         """
         return self._running.join(request, lambda: self._fetch(request))
 
@@ -152,6 +155,7 @@ class Tokens:
                 "GET" if form is None else "POST",
                 url,
                 accept="application/json",
+                guard=request.guard,
                 authorization=basic,
                 form=form,
                 want_body=True,
@@ -161,7 +165,6 @@ class Tokens:
             raise Unanswered(
                 f"token server {request.server}: {reason.detail}",
                 timed_out=reason.timed_out,
-                failing=reason.failing,
                 retry_after=reason.retry_after,
                 refused=reason.refused,
             ) from None
@@ -191,19 +194,19 @@ def _granted(reply: Reply, credentials: Credentials | None) -> tuple[str, float]
         raise Unanswered(f"{status} wrong credentials", refused=True)
     elif status in _DENIED:
         why = f"{status} and no credentials are configured"
-        raise Unanswered(why, failing=False, refused=True)
+        raise Unanswered(why, refused=True)
     if status in _BUSY:
         raise Unanswered(str(status), retry_after=reply.retry_after)
     if status in _SERVER_ERRORS:
         raise Unanswered(str(status))
     if status != _OK:
-        raise Unanswered(str(status), failing=False)
+        raise Unanswered(str(status))
     if not reply.whole:
-        raise Unanswered("answered with far more than a token", failing=False)
+        raise Unanswered("answered with far more than a token")
     content = _content(reply)
     value = content.get("token") or content.get("access_token")
     if not isinstance(value, str) or not _TOKEN.fullmatch(value):
-        raise Unanswered("answered without a token", failing=False)
+        raise Unanswered("answered without a token")
     return value, _used_for(content.get("expires_in"))
 
 
@@ -231,6 +234,6 @@ def _used_for(lifetime: object) -> float:
         lifetime = _DEFAULT_LIFETIME
     # A boolean is a number in Python; and NaN is not even equal to itself.
     if isinstance(lifetime, bool) or not isinstance(lifetime, (int, float)) or not lifetime > 0:
-        raise Unanswered("answered with a token of an unreadable lifetime", failing=False)
+        raise Unanswered("answered with a token of an unreadable lifetime")
     seconds = float(min(lifetime, _LONGEST_LIFETIME))
     return seconds - min(_MARGIN, seconds * _MARGIN_SHARE)

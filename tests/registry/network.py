@@ -188,8 +188,8 @@ class Client:
             self.clients[registry] = self._make(registry)
         return self.clients[registry]
 
-    def ask(self, candidate: Candidate) -> Deferred[Answer]:
-        return self.of(registry_of(candidate)).ask(candidate)
+    def ask(self, candidate: Candidate, waited: float = 0.0) -> Deferred[Answer]:
+        return self.of(registry_of(candidate)).ask(candidate, waited)
 
     def look_up(self, candidate: Candidate) -> Deferred[LookUp]:
         return self.ask(candidate).addCallback(lambda answer: answer.look_up)
@@ -217,8 +217,10 @@ class _Names:
 
     def __init__(self, addresses: Mapping[str, str]) -> None:
         self.addresses = addresses
-        # Names that are asked for and never answered.
+        # Names that are asked for and not answered before the test says so.
         self.mute: set[str] = set()
+        self.asked: list[str] = []
+        self._waiting: list[tuple[Any, str, int]] = []
 
     def resolveHostName(
         self,
@@ -230,13 +232,23 @@ class _Names:
     ) -> Any:
         resolutionReceiver.resolutionBegan(None)
         host = hostName.lower()
+        self.asked.append(host)
         if host in self.mute:
-            return None
-        if host in self.addresses:
-            address = IPv4Address("TCP", self.addresses[host], portNumber)
-            resolutionReceiver.addressResolved(address)
-        resolutionReceiver.resolutionComplete()
+            self._waiting.append((resolutionReceiver, host, portNumber))
+        else:
+            self._tell(resolutionReceiver, host, portNumber)
         return None
+
+    def answer(self) -> None:
+        """Answer all that was asked for."""
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            self._tell(*one)
+
+    def _tell(self, receiver: Any, host: str, port: int) -> None:
+        if host in self.addresses:
+            receiver.addressResolved(IPv4Address("TCP", self.addresses[host], port))
+        receiver.resolutionComplete()
 
 
 @implementer(IReactorPluggableNameResolver)
@@ -356,9 +368,11 @@ class Network:
         return bool(attempts)
 
 
-def candidate(name: str, registry: Registry | None = None, **settings: Any) -> Candidate:
+def candidate(
+    name: str, registry: Registry | None = None, *, forbidden: str = "", **settings: Any
+) -> Candidate:
     """Make the candidate for a full reference; its registry is plain http unless said otherwise."""
     reference = parse_reference(name)
     if registry is None:
         registry = Registry(reference.domain, **{"plain_http": True, **settings})
-    return Candidate(name, reference, registry, rewritten=True)
+    return Candidate(name, reference, registry, rewritten=True, forbidden=forbidden)

@@ -26,6 +26,15 @@ class Program:
         self.killed = False
         self.ended = False
         self.let_go = False
+        # Its output that Twisted reads; and what it has written that has not been read yet.
+        self.pipes: dict[int, Any] = {1: self}
+        self.unread = b""
+
+    def doRead(self) -> None:
+        """Read once, as Twisted's reader of a pipe does: no more than a piece."""
+        piece, self.unread = self.unread[:8192], self.unread[8192:]
+        if piece:
+            self.protocol.childDataReceived(1, piece)
 
     def write(self, data: bytes) -> None:
         self.input += data
@@ -46,16 +55,23 @@ class Program:
         self.protocol.childDataReceived(descriptor, data)
         return self
 
-    def ends(self, status: int = 0, signal: int | None = None) -> None:
+    def exits(self, status: int = 0, signal: int | None = None) -> Any:
+        """End, while others that it has started can still write."""
         self.ended = True
         good = status == 0 and signal is None
         reason = ProcessDone(0) if good else ProcessTerminated(status or None, signal, 0)
         self.protocol.processExited(Failure(reason))
-        self.protocol.processEnded(Failure(reason))
+        return reason
+
+    def ends(self, status: int = 0, signal: int | None = None) -> None:
+        self.protocol.processEnded(Failure(self.exits(status, signal)))
 
     def answers(self, username: str, secret: str) -> None:
+        self.says(self.answer(username, secret)).ends()
+
+    def answer(self, username: str, secret: str) -> bytes:
         answer = {"ServerURL": self.input.decode(), "Username": username, "Secret": secret}
-        self.says(json.dumps(answer).encode()).ends()
+        return json.dumps(answer).encode()
 
 
 class Machine(Clock):

@@ -13,7 +13,7 @@ from tests.registry.network import candidate
 
 PRESENT = LookUp(candidate("harbor.corp/a:1"), Outcome.PRESENT)
 ABSENT = LookUp(candidate("harbor.corp/a:1"), Outcome.ABSENT)
-A, B, C = (("harbor.corp", name, "1") for name in "abc")
+A, B, C = (("harbor.corp", name, "1", "") for name in "abc")
 
 
 def make(**settings: Any) -> tuple[LookUpCache, Clock]:

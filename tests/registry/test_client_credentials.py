@@ -43,7 +43,6 @@ def test_a_keyring_that_has_none_is_asked_again_once_they_are_wanted(network: Ne
     ring = Ring(None)
     answer = network.ask(network.client(keyring=ring).ask(candidate(NGINX)))
     assert answer.look_up.detail == "401 and no credentials are configured"
-    assert not answer.failing
     assert ring.forgotten == [HUB]
 
 
@@ -55,7 +54,6 @@ def test_a_token_server_that_refuses_them_makes_the_keyring_forget_them(
     ring = Ring(held)
     answer = network.ask(network.client(keyring=ring).ask(candidate(NGINX)))
     assert answer.look_up.detail.startswith(f"token server {AUTH}: 401 ")
-    assert answer.failing is (held is not None)
     assert ring.forgotten == [HUB]
 
 
@@ -73,11 +71,10 @@ def test_credentials_that_cannot_be_had_are_the_answer_and_nobody_is_asked(
     network: Network,
 ) -> None:
     hub = network.serve(HUB, lambda _: Says(200))
-    ring = Ring(Unanswered("cannot use /etc/x.json: no such file", failing=False))
+    ring = Ring(Unanswered("cannot use /etc/x.json: no such file"))
     answer = network.ask(network.client(keyring=ring).ask(candidate(NGINX)))
     assert answer.look_up.outcome is Outcome.UNKNOWN
     assert answer.look_up.detail == "cannot use /etc/x.json: no such file"
-    assert not answer.failing
     assert hub.seen == []
 
 

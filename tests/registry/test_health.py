@@ -140,7 +140,9 @@ def test_nodes_do_not_come_back_all_at_once(ward: Ward) -> None:
 def test_nobody_can_ask_to_be_left_alone_for_more_than_an_hour() -> None:
     for asked_for in (3500.0, 86400.0):
         assert BackOff().delay(1, asked_for, 1.0) == 3600.0
-    assert BackOff().delay(1, 100.0, 0.5) == pytest.approx(110.0), "nodes do not come back all at once"
+    assert BackOff().delay(1, 100.0, 0.5) == pytest.approx(110.0), (
+        "nodes do not come back all at once"
+    )
 
 
 def test_a_registry_that_is_gone_for_months_does_not_end_in_an_overflow() -> None:

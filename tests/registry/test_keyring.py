@@ -94,17 +94,14 @@ def test_a_file_that_cannot_be_used_is_named_and_not_the_registrys_fault(
     path = tmp_path / "config.json"
     problem = failure_of(keyring, registry())
     assert problem.detail == f"cannot use {path}: no such file"
-    assert not problem.failing
     keyring.forget(registry())
     path.write_text('{"auths": s3cret')
     problem = failure_of(keyring, registry())
     assert problem.detail == f"cannot use {path}: no JSON object"
-    assert not problem.failing
     problem = failure_of(keyring, registry({"auths": {"harbor.corp": {"auth": "s3cret"}}}))
     assert problem.detail == (
         f"cannot use {path}: `auth` of its entry 'harbor.corp' is not user:password in base64"
     )
-    assert not problem.failing
     # And mended, it is used at once.
     assert result_of(keyring.credentials(registry({"auths": {"harbor.corp": ENTRY}}))) == USER
 
@@ -217,14 +214,98 @@ def test_that_a_helper_has_nothing_is_an_answer(
     assert len(machine.programs) == 1
 
 
-def test_a_failure_is_not_kept(
+WHY = "credential helper docker-credential-one: failed with exit status 3"
+
+
+def fails(keyring: Keyring, registry: Registry, machine: Machine) -> None:
+    """Let a helper be asked, and fail."""
+    asking = keyring.credentials(registry)
+    assert not fired(asking)
+    machine.program.ends(status=3)
+    with pytest.raises(Unanswered):
+        result_of(asking)
+
+
+def test_a_helper_that_has_failed_is_left_alone_for_longer_and_longer(
+    keyring: Keyring, registry: Callable[..., Registry], machine: Machine
+) -> None:
+    harbor = registry({"credsStore": "one"})
+    for delay in (5, 10, 20, 40, 80, 160, 300, 300):
+        fails(keyring, harbor, machine)
+        count = len(machine.programs)
+        for _ in range(2):
+            assert failure_of(keyring, harbor).detail == WHY
+            machine.advance((delay - 0.5) / 2)
+        assert len(machine.programs) == count
+        machine.advance(0.5)
+    asking = keyring.credentials(harbor)
+    machine.program.answers("robot", "s3cret")
+    assert result_of(asking) == USER
+
+
+def test_after_a_success_failures_are_counted_anew(
+    registry: Callable[..., Registry], machine: Machine
+) -> None:
+    keyring = Keyring(machine, 0.0)
+    harbor = registry({"credsStore": "one"})
+    for _ in range(2):
+        fails(keyring, harbor, machine)
+        machine.advance(5)
+        asking = keyring.credentials(harbor)
+        machine.program.answers("robot", "s3cret")
+        assert result_of(asking) == USER
+
+
+def test_that_a_helper_has_failed_is_not_forgotten_for_a_refusal(
+    keyring: Keyring, registry: Callable[..., Registry], machine: Machine
+) -> None:
+    harbor = registry({"credsStore": "one"})
+    fails(keyring, harbor, machine)
+    keyring.forget(harbor)
+    assert failure_of(keyring, harbor).detail == WHY
+    assert len(machine.programs) == 1
+
+
+def test_a_helper_that_hangs_is_waited_for_once(
     keyring: Keyring, registry: Callable[..., Registry], machine: Machine
 ) -> None:
     harbor = registry({"credsStore": "one"})
     asking = keyring.credentials(harbor)
-    machine.program.ends(status=3)
-    with pytest.raises(Unanswered):
-        result_of(asking)
+    machine.advance(10)
+    for waiting in (asking, keyring.credentials(harbor)):
+        with pytest.raises(Unanswered, match="no answer within 10s") as caught:
+            result_of(waiting)
+        assert caught.value.timed_out
+    assert len(machine.programs) == 1
+
+
+@pytest.mark.parametrize(("seconds", "left_alone"), [(4.75, False), (5.0, True)])
+def test_a_helper_that_was_given_up_after_long_has_failed(
+    keyring: Keyring,
+    registry: Callable[..., Registry],
+    machine: Machine,
+    seconds: float,
+    left_alone: bool,
+) -> None:
+    harbor = registry({"credsStore": "one"})
     asking = keyring.credentials(harbor)
-    machine.program.answers("robot", "s3cret")
-    assert result_of(asking) == USER
+    machine.advance(seconds)
+    asking.cancel()
+    with pytest.raises(CancelledError):
+        result_of(asking)
+    again = keyring.credentials(harbor)
+    assert fired(again) is left_alone
+    if left_alone:
+        with pytest.raises(Unanswered, match="docker-credential-one: no answer within 5s"):
+            result_of(again)
+
+
+def test_other_helpers_and_servers_are_asked_meanwhile(
+    keyring: Keyring, registry: Callable[..., Registry], machine: Machine
+) -> None:
+    content = {"credsStore": "one", "credHelpers": {"quay.corp": "two"}}
+    fails(keyring, registry(content), machine)
+    for domain in ("quay.corp", "other.corp"):
+        asking = keyring.credentials(registry(domain=domain))
+        machine.program.answers("robot", "s3cret")
+        assert result_of(asking) == USER

@@ -78,7 +78,6 @@ def test_an_overloaded_registry_has_not_said_no(network: Network, status: int) -
     network.serve(HUB, lambda _: Says(status))
     answer = network.ask(network.client().ask(candidate(NGINX)))
     assert (answer.look_up.outcome, answer.look_up.detail) == (Outcome.UNKNOWN, str(status))
-    assert answer.failing
     assert not answer.look_up.timed_out
 
 
@@ -128,7 +127,6 @@ def test_only_an_overloaded_registry_says_how_long_to_wait(
 ) -> None:
     network.serve(HUB, lambda _: Says(status, {"Retry-After": "7"}))
     answer = network.ask(network.client().ask(candidate(NGINX)))
-    assert answer.failing
     assert answer.retry_after == seconds
 
 
@@ -185,7 +183,6 @@ def test_403_without_being_asked_for_credentials_is_unknown(network: Network) ->
     answer = network.ask(network.client().ask(candidate(NGINX)))
     assert answer.look_up.outcome is Outcome.UNKNOWN
     assert answer.look_up.detail == "403, and asks for no credentials"
-    assert not answer.failing
 
 
 def test_a_status_that_makes_no_sense_is_unknown(network: Network) -> None:

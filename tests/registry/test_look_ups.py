@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
@@ -120,6 +121,17 @@ def test_each_registry_and_each_reference_is_known_for_itself(desk: Desk) -> Non
     assert desk.at_once(prefixed) is None, "the same name by other settings"
 
 
+def test_what_must_not_lead_to_the_origin_is_another_question(desk: Desk) -> None:
+    desk.answered(PRESENT)
+    strict = attrs.evolve(NGINX, forbidden="docker.io")
+    assert desk.at_once(strict) is None
+    desk.ask()
+    desk.answered(ABSENT, strict, detail="leads to docker.io, which is not allowed")
+    found = desk.at_once()
+    assert found is not None
+    assert found.outcome is PRESENT
+
+
 def test_one_manifest_is_one_answer_however_it_is_named(desk: Desk) -> None:
     desk.answered(PRESENT)
     same = candidate(f"{HUB.upper()}/library/nginx:1.25")
@@ -168,6 +180,14 @@ def test_what_nobody_waited_for_is_known(desk: Desk) -> None:
     found = desk.at_once()
     assert found is not None
     assert found.outcome is PRESENT
+
+
+def test_time_passes_while_a_look_up_begins(desk: Desk) -> None:
+    # On a real clock no two moments are the same.
+    real = desk.clock.seconds
+    desk.clock.seconds = lambda: desk.clock.advance(1e-6) or real()  # type: ignore[method-assign]
+    desk.answered(UNKNOWN, detail="timed out after 10s", timed_out=True)
+    assert desk.health.skip(HUB) is not None
 
 
 def test_clients_in_a_hurry_open_a_silent_registrys_breaker_too(desk: Desk) -> None:

@@ -190,7 +190,7 @@ def test_docker_hub_is_asked_where_it_answers(network: Network, tls: Any) -> Non
 def test_credentials_that_cannot_be_had_are_the_reason(network: Network) -> None:
     hub = network.serve(HUB, basic)
     why = "cannot use /etc/x.json: no such file"
-    found = probe(network, keyring=Ring(Unanswered(why, failing=False)))
+    found = probe(network, keyring=Ring(Unanswered(why)))
     assert said(found) == (False, "none", "unknown", "", why)
     assert hub.seen == []
 

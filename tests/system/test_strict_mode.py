@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.containerd import Containerd
 from tests.support.cri_client import CRI
-from tests.support.faults import Status, always
+from tests.support.faults import Redirect, Status, always
 from tests.support.http_server import Tarpit
 from tests.support.images import build_image, push
 from tests.support.memory_registry import MemoryRegistry
@@ -84,6 +84,23 @@ def test_an_image_that_no_mirror_has_is_not_found(
     image = build_image("strict, found")
     push(offline.url, "lab/yes", "1", image)
     assert client.pull("origin.test/lab/yes:1") == image.config_digest
+
+
+def test_a_mirror_that_leads_to_the_origin_is_no_mirror(
+    start_daemon: StartDaemon,
+    connect: Connect,
+    runtime: Containerd,
+    origin: MemoryRegistry,
+    offline: MemoryRegistry,
+) -> None:
+    push(origin.url, "lab/astray", "1", build_image("astray"))
+    host = f"localhost:{origin.port}"
+    offline.faults = always(Redirect(f"http://{host}"))
+    origin.forget_requests()
+    shim = start_daemon(runtime.socket, f"address: {offline.url}\n{RULES}")
+    _, message = refused(connect(shim.socket), f"{host}/lab/astray:1")
+    assert f"{offline.host} (leads to localhost, which is not allowed)" in message
+    assert origin.connections == 0
 
 
 def test_what_the_node_has_under_its_own_name_is_still_found(
