@@ -52,6 +52,15 @@ def identity(token: str) -> Credentials:
     return Credentials(IDENTITY_USERNAME, "", token)
 
 
+def is_sendable(text: str) -> bool:
+    """Tell whether UTF-8 can hold a text: JSON can name half a character, which nothing can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def parse_credentials(text: str) -> Credentials:
     """Read ``user:password``; only the first colon separates.
 

@@ -22,7 +22,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from image_cri_shim.clock import Clock
-from image_cri_shim.credentials import IDENTITY_USERNAME, Credentials, identity
+from image_cri_shim.credentials import IDENTITY_USERNAME, Credentials, identity, is_sendable
 from image_cri_shim.registry.docker_config import Helper
 from image_cri_shim.registry.failure import Unanswered
 
@@ -223,6 +223,8 @@ def _read(written: bytes) -> Credentials | None:
     username, secret = found.get("Username"), found.get("Secret")
     if not isinstance(username, str) or not isinstance(secret, str):
         raise ValueError("answered with something that is no credentials")  # noqa: TRY004
+    if not is_sendable(username + secret):
+        raise ValueError("answered with characters that UTF-8 cannot hold")
     if not secret:
         return None
     return identity(secret) if username == IDENTITY_USERNAME else Credentials(username, secret)

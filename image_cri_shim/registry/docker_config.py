@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from image_cri_shim.credentials import Credentials, identity
+from image_cri_shim.credentials import Credentials, identity, is_sendable
 
 # Docker Hub has had several names, and this is its key in a file that docker has written.
 _HUB = "docker.io"
@@ -159,6 +159,8 @@ def _credentials(key: str, entry: object) -> Credentials | None:
         if not isinstance(value, str | None):
             raise ValueError(f"`{name}` of {where} is no text")  # noqa: TRY004
         given[name] = value or ""
+        if not is_sendable(given[name]):
+            raise ValueError(f"`{name}` of {where} has characters that UTF-8 cannot hold")
     if given["identitytoken"]:
         return identity(given["identitytoken"])
     username, password = given["username"], given["password"]

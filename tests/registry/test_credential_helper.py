@@ -62,6 +62,16 @@ def test_an_answer_that_is_none_is_not_repeated(machine: Machine, answer: bytes)
     )
 
 
+@pytest.mark.parametrize("name", ["Username", "Secret"])
+def test_an_answer_that_cannot_be_sent_is_none(machine: Machine, name: str) -> None:
+    answer = {"Username": "u", "Secret": "s3cret", name: "s3cret\ud800"}
+    asking = ask_helper(machine, HELPER)
+    machine.program.says(json.dumps(answer).encode()).ends()
+    assert problem_of(asking).detail == (
+        "credential helper docker-credential-x: answered with characters that UTF-8 cannot hold"
+    )
+
+
 def test_an_empty_answer_means_no_credentials(machine: Machine) -> None:
     asking = ask_helper(machine, HELPER)
     machine.program.answers("", "")

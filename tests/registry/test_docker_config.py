@@ -212,6 +212,14 @@ def test_what_is_no_such_file_is_refused_without_being_repeated(content: bytes, 
         ({"auth": "czNjcmV0"}, "`auth` of {} is not user:password in base64"),
         ({"auth": "OnMzY3JldA=="}, "`auth` of {} is not user:password in base64"),
         ({"auth": "//8="}, "`auth` of {} is not user:password in base64"),
+        (
+            {"username": "u", "password": "s3cret\ud800"},
+            "`password` of {} has characters that UTF-8 cannot hold",
+        ),
+        (
+            {"identitytoken": "s3cret\udfff"},
+            "`identitytoken` of {} has characters that UTF-8 cannot hold",
+        ),
     ],
 )
 def test_a_broken_entry_is_named_where_it_is_needed(entry: Any, why: str) -> None:
