@@ -22,6 +22,7 @@ class Resolution:
     """Owns what one configuration needs to decide about image references.
 
     :param reactor: Twisted's, for connections, processes and time.
+    :param health: what is known of the registries beforehand; None for nothing.
     :ivar policy: which candidates a reference has.
     :ivar keyring: which credentials a registry gets.
     :ivar health: which registries are failing.
@@ -31,7 +32,7 @@ class Resolution:
     :ivar resolver: decides.
     """
 
-    def __init__(self, config: Config, reactor: Any) -> None:
+    def __init__(self, config: Config, reactor: Any, health: Health | None = None) -> None:
         known_for = config.cache.domain_cache_ttl
 
         def make(registry: Registry) -> RegistryClient:
@@ -39,7 +40,7 @@ class Resolution:
 
         self.policy = Policy(config.all_registries, config.rules)
         self.keyring = Keyring(reactor, known_for)
-        self.health = Health(reactor)
+        self.health = Health(reactor) if health is None else health
         self.cache = LookUpCache(reactor, config.cache)
         self.clients = Clients(make)
         self.look_ups = LookUps(reactor, self.clients, self.health, self.cache)

@@ -106,6 +106,7 @@ def test_files_that_are_something_else_are_named(check: Check, tmp_path: Path) -
     _, other = self_signed(tmp_path / "two", "a.corp")
     (tmp_path / "text").write_text("hello")
     (tmp_path / "auth.json").write_text('{"auths": {"a.corp": {"auth": "geheim"}}}')
+    (tmp_path / "auth.json").chmod(0o600)
     for settings, key_name, why in (
         (f"caFile: {tmp_path}/text", "caFile", "no certificate in it"),
         (f"caFile: {tmp_path}", "caFile", "directory"),
@@ -128,12 +129,13 @@ def test_files_that_are_something_else_are_named(check: Check, tmp_path: Path) -
 def test_a_login_file_without_this_registry_is_warned_of(check: Check, tmp_path: Path) -> None:
     file = tmp_path / "config.json"
     file.write_text('{"auths": {"other.corp": {"auth": "YTpnZWhlaW0="}}}')
+    file.chmod(0o600)
     entries = (f"{{address: {host}, authFile: {file}}}" for host in ("hub.corp", "other.corp"))
     status, _, err = check(f"address: ''\nregistries: [{', '.join(entries)}]")
     assert (status, err) == (
         0,
-        f"{tmp_path}/c.yaml: warning: registry hub.corp: {file} has no credentials for it, "
-        "so it is asked anonymously\n",
+        f"{tmp_path}/c.yaml: warning: registry hub.corp: {file} has no usable credentials for it "
+        "(`auth`, `username` with `password`, or `identitytoken`), so it is asked anonymously\n",
     )
 
 
@@ -159,6 +161,16 @@ def test_a_file_that_is_not_there_is_1(capsys: pytest.CaptureFixture[str], tmp_p
         main(["check", str(tmp_path / "none")])
     assert ended.value.code == 1
     assert "there is no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["check", ""], ["check", "-c", ""]])
+def test_a_file_without_a_name_is_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "expected the name of a file, found nothing" in capsys.readouterr().err
 
 
 def standard_input(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:

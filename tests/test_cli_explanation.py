@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 from twisted.internet.defer import CancelledError, Deferred, FirstError, fail, succeed
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 
-from image_cri_shim.cli.explanation import Explainer, Explanation
-from image_cri_shim.cli.secrecy import FindCredentials
-from image_cri_shim.config import CacheConfig
+from image_cri_shim.cli.explanation import (
+    Explainer,
+    Explanation,
+    FindCredentials,
+    Unusable,
+    explain_all,
+)
+from image_cri_shim.cli.leniency import Lenient
+from image_cri_shim.config import CacheConfig, Config
 from image_cri_shim.credentials import Credentials
 from image_cri_shim.decision import Outcome, Registry
 from image_cri_shim.pattern import parse_pattern, parse_tagged_pattern
@@ -23,6 +31,7 @@ from image_cri_shim.registry.look_ups import LookUps
 from image_cri_shim.resolver import Resolver
 from image_cri_shim.rules import Rule
 from tests.registry.lab import Client
+from tests.registry.network import Network
 
 ABSENT, PRESENT, UNKNOWN = Outcome.ABSENT, Outcome.PRESENT, Outcome.UNKNOWN
 HUB = Registry("sealos.hub:5000", plain_http=True, priority=1000, offline=True)
@@ -199,13 +208,26 @@ def test_credentials_that_cannot_be_had_are_looked_for_once() -> None:
     assert desk.finding == [lost]
 
 
-def test_what_a_registry_says_of_its_own_secrets_is_masked_everywhere() -> None:
-    desk = Desk(HUB, HARBOR)
-    basic = Credentials("robot", "geheim").basic().removeprefix("Basic ")
-    said = f"redirects to geheim.test, {basic}\x1b[2J\n"
-    found = desk.explained("a:1", (ABSENT, "404"), (UNKNOWN, said))
+@pytest.mark.parametrize("trouble", [KeyError("geheim"), UnicodeError("geheim")])
+def test_credentials_that_break_the_search_for_them_leave_all_else_as_it_is(
+    trouble: Exception,
+) -> None:
+    def search(registry: Registry) -> Deferred[Credentials | None]:
+        if registry == HUB:
+            raise trouble
+        return fail(trouble) if registry == HARBOR else succeed(None)
+
+    third = Registry("third.corp", priority=1)
+    desk = Desk(HUB, HARBOR, third, search=search)
+    found = desk.explained("a:1", (UNKNOWN, ""), (ABSENT, ""), (PRESENT, ""))
+    assert [one.credentials for one in found.candidates] == [None, None, False]
+    assert found.found
+
+
+def test_what_a_registry_says_is_one_line_everywhere() -> None:
+    found = Desk(HUB, HARBOR).explained("a:1", (ABSENT, "404"), (UNKNOWN, "x\x1b[2J\n"))
     for look_up in (found.candidates[1].look_up, found.decision.look_ups[1]):
-        assert look_up.detail == "redirects to ***.test, *** [2J "
+        assert look_up.detail == "x [2J "
 
 
 def test_a_registry_that_has_been_failing_is_shown_as_not_asked() -> None:
@@ -229,3 +251,82 @@ def test_when_nobody_waits_any_more_everything_ends() -> None:
     explaining.cancel()
     assert desk.result.check(FirstError, CancelledError)
     assert ended == ["sealos.hub:5000", "harbor.corp"]
+
+
+def test_whoever_is_not_held_against_registries_has_all_of_them_asked() -> None:
+    clock = Clock()
+    client = Client()
+    look_ups = LookUps(clock, client, Lenient(clock), LookUpCache(clock, CacheConfig()))
+    policy = Policy([HUB])
+    for number in range(10):
+        look_ups.look_up(policy.plan(f"a:{number}").candidates[0])
+        client.say(UNKNOWN, "timed out after 10s", timed_out=True, retry_after=60)
+    assert len(client.asked) == 10
+
+
+def test_it_says_when_only_those_are_awaited_that_have_been_silent() -> None:
+    desk = Desk(HUB, HARBOR)
+    told: list[str] = []
+    desk.explainer.explain("a:1", lambda: told.append("a"))
+    desk.explainer.explain("b:1", lambda: told.append("b"))
+    desk.client.say_to(1, ABSENT)
+    assert told == []
+    desk.client.say_to(0, UNKNOWN, "timed out after 10s", timed_out=True)
+    assert told == ["a"]
+    # The other one of b's registries could still be quick.
+    desk.client.say_to(3, ABSENT)
+    assert told == ["a", "b"]
+
+
+IMAGES = [f"a/b:{number}" for number in range(600)]
+
+
+@pytest.mark.parametrize("images", [IMAGES, ["NONE"] * 600, ["a/b:1"] * 600])
+def test_hundreds_of_images_are_explained_though_each_takes_no_time(images: list[str]) -> None:
+    reactor = MemoryReactorClock()
+    results: list[list[Explanation | Unusable]] = []
+    explain_all(Config(offline=None), images, reactor).addCallback(results.append)
+    for _ in range(600):
+        reactor.advance(0)
+    (explained,) = results
+    assert [one.image for one in explained] == images
+
+
+def test_giving_up_ends_hundreds_of_images() -> None:
+    network = Network()
+    network.swallow("sealos.hub")
+    failures: list[Any] = []
+    explaining = explain_all(Config(offline=HUB), IMAGES, network.reactor)
+    explaining.addErrback(failures.append)
+    network.reactor.advance(0)
+    begun = len(network.reactor.tcpClients)
+    assert 0 < begun < len(IMAGES)
+    explaining.cancel()
+    network.reactor.advance(0)
+    assert failures[0].check(CancelledError)
+    assert len(network.reactor.tcpClients) == begun
+
+
+def test_a_silent_registry_is_asked_for_everything_and_does_not_hold_the_others_up() -> None:
+    network = Network()
+    for host in ("sealos.hub", "quiet.corp"):
+        network.swallow(host)
+    limited = attrs.evolve(HUB, max_connections=3)
+    other = Registry("quiet.corp:80", plain_http=True)
+    results: list[list[Explanation | Unusable]] = []
+    config = Config(offline=limited, registries=(other,))
+    explain_all(config, IMAGES[:100], network.reactor).addCallback(results.append)
+    network.reactor.advance(0)
+    # As many as the one that wants the fewest gets at once.
+    assert len(network.reactor.tcpClients) == 6
+    network.reactor.pump([1] * 12)
+    assert len(network.reactor.tcpClients) == 200
+    network.reactor.pump([1] * 12)
+    (explained,) = results
+    details = {
+        asked.look_up.detail
+        for one in explained
+        if isinstance(one, Explanation)
+        for asked in one.candidates
+    }
+    assert details == {"connecting timed out after 3s"}

@@ -172,6 +172,14 @@ def test_an_answer_says_whether_it_is_one_from_before_or_none_at_all() -> None:
     first, second = as_text(attrs.evolve(shown, candidates=(known, skipped))).splitlines()[7:9]
     assert first.split("  ")[-2:] == ["cached", "without credentials"]
     assert second.endswith("-       with credentials")
+    (told,) = as_objects([attrs.evolve(shown, candidates=(known, skipped))])
+    answers = told["candidates"]
+    assert isinstance(answers, list)
+    # Nobody was asked, so nothing took any time.
+    assert [(one["seconds"], one["asked"], one["cached"]) for one in answers] == [
+        (None, True, True),
+        (None, False, False),
+    ]
 
 
 def test_nothing_reaches_the_terminal_but_text() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from image_cri_shim.cli.check_report import Report, as_object
+from image_cri_shim.cli.check_report import Report, as_object, problems_as_objects
 from image_cri_shim.cli.explanation import Asked, Explanation, Unusable
 from image_cri_shim.cli.explanation_json import as_objects
 from image_cri_shim.cli.main import parser
@@ -161,7 +161,10 @@ def test_every_field_that_machines_get_is_in_the_manual_page() -> None:
     )
     report = Report("file", config, (problem,), ("warning",), probes)
     told = {
-        "resolve": as_objects([explained, Unusable("", "error")]),
+        "resolve": [
+            *as_objects([explained, Unusable("", "error")]),
+            {"problems": problems_as_objects([problem])},
+        ],
         "check": [as_object(report)],
     }
     for name, objects in told.items():

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import time
 from typing import Any
 
 import attrs
 
+from image_cri_shim.cli import streams
 from image_cri_shim.cli.check_report import Report, as_object, complaints, summary
 from image_cri_shim.cli.configuration import (
     STANDARD_INPUT,
     Source,
     add_config_option,
+    file_name,
     read_configuration,
 )
 from image_cri_shim.cli.status import FAILED, FOUND, UNREACHABLE, UNUSABLE
 from image_cri_shim.cli.terminal import as_json, complain, one_line
 from image_cri_shim.config import exposure, warnings
-from image_cri_shim.errors import ConfigError
+from image_cri_shim.errors import ConfigError, Problem
 
 
 def add_parser(commands: Any) -> None:
@@ -28,13 +30,15 @@ def add_parser(commands: Any) -> None:
         help="say what is wrong with a configuration",
         description=(
             "Reads a configuration as the daemon does and says everything that is wrong with it. "
-            "Exit status: 0 nothing, 1 it is refused or a file that it names cannot be used, "
-            "2 wrong command line, 3 a registry cannot be used (only with --online)."
+            "Exit status: 0 nothing, 1 it is refused, or a file that it names cannot be used, or "
+            "this cannot be written, 2 wrong command line or no standard input, "
+            "3 a registry cannot be used (only with --online)."
         ),
     )
     command.add_argument(
         "file",
         nargs="?",
+        type=file_name,
         metavar="FILE",
         help=f"the configuration file, {STANDARD_INPUT} for standard input [default: the daemon's]",
     )
@@ -65,12 +69,12 @@ def run(options: argparse.Namespace) -> int:
         if options.online:
             report = _tried(source, report)
     if options.json:
-        print(as_json(as_object(report)))
+        streams.write(as_json(as_object(report)))
     else:
         for line in complaints(report):
-            print(one_line(line), file=sys.stderr)
+            streams.write_error(one_line(line))
         for line in summary(report):
-            print(one_line(line))
+            streams.write(one_line(line))
     if report.problems:
         return FAILED
     probes = report.probes if report.probes is not None else ()
@@ -86,12 +90,15 @@ def _examined(source: Source) -> Report:
     if not any(one.auth_file or one.ca_file or one.cert_file for one in config.all_registries):
         return report
     # Imported here: what reads certificates takes longer than all the rest.
-    from image_cri_shim.cli.named_files import check_files, forgotten_logins  # noqa: PLC0415
+    from image_cri_shim.cli.named_files import check_files  # noqa: PLC0415
 
+    findings = check_files(config, time.time())
     return attrs.evolve(
         report,
-        problems=tuple(check_files(config, source.name)),
-        warnings=(*said, *forgotten_logins(config)),
+        problems=tuple(
+            Problem(source.name, 0, 0, one.key, one.words) for one in findings if one.is_problem
+        ),
+        warnings=(*said, *(one.words for one in findings if not one.is_problem)),
     )
 
 

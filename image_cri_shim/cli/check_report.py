@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import attrs
@@ -81,16 +81,7 @@ def as_object(report: Report) -> dict[str, object]:
     return {
         "file": report.file,
         "ok": not report.problems,
-        "problems": [
-            {
-                "file": one.file,
-                "line": one.line or None,
-                "column": one.column or None,
-                "key": one.path or None,
-                "message": one.message,
-            }
-            for one in report.problems
-        ],
+        "problems": problems_as_objects(report.problems),
         "warnings": list(report.warnings),
         "registries": [
             {
@@ -104,6 +95,20 @@ def as_object(report: Report) -> dict[str, object]:
         ],
         "rules": 0 if report.config is None else len(report.config.rules),
     }
+
+
+def problems_as_objects(problems: Iterable[Problem]) -> list[dict[str, object]]:
+    """Return one object for each problem, in order, of what JSON knows."""
+    return [
+        {
+            "file": one.file,
+            "line": one.line or None,
+            "column": one.column or None,
+            "key": one.path or None,
+            "message": one.message,
+        }
+        for one in problems
+    ]
 
 
 def _count(number: int, one: str, more: str) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 
 import attrs
 
+from image_cri_shim.cli import streams
 from image_cri_shim.config import DEFAULT_CONFIG, Config, load, parse_bytes
 from image_cri_shim.config.document import SIZE_LIMIT
 
@@ -29,11 +29,22 @@ class Source:
     note: str = ""
 
 
+def file_name(text: str) -> str:
+    """Return an argument that names a file.
+
+    :raises argparse.ArgumentTypeError: it is empty, as a shell's variable that is not set.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("expected the name of a file, found nothing")
+    return text
+
+
 def add_config_option(command: argparse.ArgumentParser) -> None:
     """Add the option that names the file; it has the spellings that the daemon's has."""
     command.add_argument(
         *("-c", "-f", "--config", "--file"),
         dest="configuration",
+        type=file_name,
         metavar="FILE",
         help="the configuration file, - for standard input [default: the daemon's]",
     )
@@ -44,9 +55,10 @@ def read_configuration(file: str | None, default: str = DEFAULT_CONFIG) -> Sourc
 
     :param default: that one.
     :raises ConfigError: the configuration is refused.
+    :raises NoInputError: it was to come from standard input, which cannot be read.
     """
     if file == STANDARD_INPUT:
-        return Source(_ITS_NAME, parse_bytes(sys.stdin.buffer.read(SIZE_LIMIT + 1), _ITS_NAME))
+        return Source(_ITS_NAME, parse_bytes(streams.read_input(SIZE_LIMIT + 1), _ITS_NAME))
     if file is not None:
         return Source(file, load(file))
     if not os.path.lexists(default):

@@ -58,7 +58,7 @@ def _asked(asked: Asked) -> dict[str, object]:
         "outcome": look_up.outcome.value,
         "detail": look_up.detail or None,
         "digest": look_up.digest,
-        "seconds": microseconds(look_up.elapsed),
+        "seconds": microseconds(look_up.elapsed) if look_up.asked and not look_up.cached else None,
         "asked": look_up.asked,
         "cached": look_up.cached,
         "credentials": asked.credentials,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import base64
-import sys
 import time
 
 from grpclib.client import Channel, UnaryUnaryMethod
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
+from image_cri_shim.cli import streams
 from image_cri_shim.cli.status import FAILED, FOUND, UNREACHABLE
 from image_cri_shim.cli.terminal import complain, one_line
 from image_cri_shim.config import format_duration
@@ -34,8 +34,8 @@ async def pull(options: argparse.Namespace, password: str | None) -> int:
         started = time.monotonic()
         reply = await service.pull(request, timeout=options.timeout)
         took = time.monotonic() - started
-        print(f"pulled {one_line(options.image)} in {took:.2f} s")
-        print(f"  image ref     {one_line(reply.image_ref)}")
+        streams.write(f"pulled {one_line(options.image)} in {took:.2f} s")
+        streams.write(f"  image ref     {one_line(reply.image_ref)}")
         status = await service.status(options.image, timeout=options.timeout)
     except GRPCError as error:
         code = error.status.name if isinstance(error.status, Status) else error.status
@@ -51,7 +51,7 @@ async def pull(options: argparse.Namespace, password: str | None) -> int:
     finally:
         channel.close()
     if not status.HasField("image"):
-        print("  the runtime does not show it under this name", file=sys.stderr)
+        streams.write_error("  the runtime does not show it under this name")
         return FAILED
     for label, values in (
         ("image ID", [status.image.id]),
@@ -59,7 +59,7 @@ async def pull(options: argparse.Namespace, password: str | None) -> int:
         ("digest", status.image.repo_digests),
     ):
         for value in values:
-            print(f"  {label:<13} {one_line(value)}")
+            streams.write(f"  {label:<13} {one_line(value)}")
     return FOUND
 
 

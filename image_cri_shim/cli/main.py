@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import io
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from image_cri_shim import __version__
-from image_cri_shim.cli import check, pull, resolve
+from image_cri_shim.cli import check, pull, resolve, streams
+from image_cri_shim.cli.status import FAILED, FOUND, UNUSABLE
 from image_cri_shim.cli.terminal import complain
 
 DESCRIPTION = """\
@@ -58,36 +57,51 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     :raises SystemExit: always, with the program's status.
     """
+    try:
+        options = _options(sys.argv[1:] if arguments is None else arguments)
+    except SystemExit as end:
+        # It was asked for help, or is wrong.
+        sys.exit(_guarded(streams.finish) or end.code)
+    if options.command is None:
+        serve(options)
+        return
+    streams.prepare()
+    status = _guarded(lambda: options.run(options))
+    sys.exit(_guarded(streams.finish) or status)
+
+
+def _guarded(step: Callable[[], int | None]) -> int:
+    """Return what a step of a command returns, or the status for what keeps it from that."""
+    try:
+        return step() or FOUND
+    except streams.OutputError as error:
+        complain(str(error))
+        return FAILED
+    except streams.NoInputError as error:
+        complain(str(error))
+        return UNUSABLE
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return _INTERRUPTED
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line; one that is wrong ends the program."""
     top = parser()
-    arguments = sys.argv[1:] if arguments is None else arguments
     unknown = _unknown_option(top, arguments)
     if unknown is not None:
         # argparse would take what follows it for a command, and complain about that.
         top.error(unknown)
     options = top.parse_args(arguments)
     if options.command is None:
-        serve(options)
-        return
+        return options
     for name in (*_DAEMON_OPTIONS, "debug"):
         if getattr(options, name):
             # Ignored, it would be taken for obeyed: another socket would be asked.
             instead = options.config_instead if name == "config" else ""
             hint = instead or f"`{options.command}` does not take it"
             top.error(f"--{name} is an option of the daemon; {hint}")
-    # What cannot be written in the terminal's encoding is no reason to fail.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        status = options.run(options)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read the output has enough of it; Python must not try again at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
-    except KeyboardInterrupt:
-        complain("interrupted")
-        status = _INTERRUPTED
-    sys.exit(status)
+    return options
 
 
 def _unknown_option(top: argparse.ArgumentParser, arguments: Sequence[str]) -> str | None:

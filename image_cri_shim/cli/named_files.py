@@ -5,67 +5,66 @@ They are read by what the daemon reads them with, which it does when it first ne
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
+from pathlib import Path
 
+import attrs
+
+from image_cri_shim.cli.certificate_files import check_authorities, check_own, holds_key
+from image_cri_shim.cli.finding import Finding
+from image_cri_shim.cli.login_files import check_login, holds_secrets
 from image_cri_shim.config import Config
 from image_cri_shim.decision import Registry
-from image_cri_shim.errors import Problem
-from image_cri_shim.registry.certificates import read_certificates, read_client_certificate
-from image_cri_shim.registry.docker_config import parse_docker_config
-from image_cri_shim.registry.failure import Unanswered
-from image_cri_shim.registry.local_file import read_file
 
 
-def check_files(config: Config, name: str) -> Iterator[Problem]:
-    """Yield what is wrong with the files, in the order of the registries in the configuration.
+def check_files(config: Config, now: float) -> list[Finding]:
+    """Return what is to be said about the files, in the order of the registries that name them.
 
-    :param name: what to call the configuration's file.
+    :param now: seconds since 1970, for what is valid only for a time.
     """
     keys = {f"registries[{index}]": one for index, one in enumerate(config.registries)}
     if config.offline is not None:
         keys = {"offline": config.offline, **keys}
+    found = []
     for key, registry in keys.items():
-        for inner, detail in _unusable(registry):
-            yield Problem(name, 0, 0, f"{key}.{inner}", detail)
+        for one in _check(registry, now):
+            words = one.words if one.is_problem else f"registry {registry.name}: {one.words}"
+            found.append(attrs.evolve(one, key=f"{key}.{one.key}", words=words))
+    return [*found, *_exposed(keys)]
 
 
-def forgotten_logins(config: Config) -> Iterator[str]:
-    """Yield a sentence for each registry whose file has no credentials for it."""
-    for registry in config.all_registries:
-        if registry.auth_file is None:
-            continue
-        try:
-            found = parse_docker_config(read_file(registry.auth_file))
-            if found.find(registry.domain, registry.prefix) is None:
-                yield (
-                    f"registry {registry.name}: {registry.auth_file} has no credentials for it, "
-                    "so it is asked anonymously"
-                )
-        except (Unanswered, ValueError):
-            # What is a problem is told as one.
-            continue
+def _check(registry: Registry, now: float) -> Iterator[Finding]:
+    yield from check_login(registry)
+    yield from check_authorities(registry, now)
+    yield from check_own(registry, now)
 
 
-def _unusable(registry: Registry) -> Iterator[tuple[str, str]]:
-    """Yield the key of each file that is of no use, and why it is not."""
-    if registry.auth_file is not None:
-        try:
-            content = read_file(registry.auth_file)
-            parse_docker_config(content).find(registry.domain, registry.prefix)
-        except Unanswered as problem:
-            yield "authFile", problem.detail
-        except ValueError as problem:
-            yield "authFile", f"cannot use {registry.auth_file}: {problem}"
-    if registry.ca_file is not None:
-        try:
-            read_certificates(registry.ca_file)
-        except Unanswered as problem:
-            yield "caFile", problem.detail
-    if registry.cert_file is not None:
-        key = "certFile"
-        try:
-            read_certificates(registry.cert_file)
-            key = "certFile" if registry.key_file is None else "keyFile"
-            read_client_certificate(registry.cert_file, registry.key_file)
-        except Unanswered as problem:
-            yield key, problem.detail
+def _exposed(registries: dict[str, Registry]) -> Iterator[Finding]:
+    """Yield each file with a secret that everybody on the machine can read, once.
+
+    :param registries: by the keys that configure them.
+    """
+    warned = set()
+    for key, registry in registries.items():
+        for inner, path, what in _secrets(registry):
+            if path not in warned and _is_public(path):
+                warned.add(path)
+                words = f"{path} holds {what} and everybody can read it: chmod 600 {path}"
+                yield Finding(f"{key}.{inner}", words)
+
+
+def _secrets(registry: Registry) -> Iterator[tuple[str, str, str]]:
+    """Yield a registry's files with secrets: the key that names it, its path, what it holds."""
+    if registry.auth_file is not None and holds_secrets(registry.auth_file):
+        yield "authFile", registry.auth_file, "passwords"
+    for inner, path in (("certFile", registry.cert_file), ("keyFile", registry.key_file)):
+        if path is not None and holds_key(path):
+            yield inner, path, "a private key"
+
+
+def _is_public(path: str) -> bool:
+    try:
+        return bool(Path(path).stat().st_mode & stat.S_IROTH)
+    except (OSError, ValueError):
+        return False

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.python.failure import Failure
 
 from image_cri_shim.cli.gathering import gather
-from image_cri_shim.cli.secrecy import Secrets, secrets_of
+from image_cri_shim.cli.terminal import one_line
 from image_cri_shim.config import Config
 from image_cri_shim.decision import Registry
 from image_cri_shim.registry.client import make_registry_client
@@ -20,7 +21,7 @@ from image_cri_shim.registry.probe import Probe
 def probe_all(
     registries: Sequence[Registry], config: Config, reactor: Any
 ) -> Deferred[list[Probe]]:
-    """Probe registries; the answers are in their order and without secrets.
+    """Probe registries; the answers are in their order.
 
     :param registries: some of the configuration's.
     :returns: a Deferred that fails only if it is cancelled.
@@ -30,14 +31,24 @@ def probe_all(
 
     def probe(registry: Registry) -> Deferred[Probe]:
         client = make_registry_client(reactor, registry, keyring, ttl)
-        both: list[Deferred[Any]] = [secrets_of(registry, keyring.credentials), client.probe()]
-        return gather(both).addCallback(_clean)
+        return client.probe()
 
-    return gather([probe(registry) for registry in registries])
+    def try_it(registry: Registry) -> Deferred[Probe]:
+        def give_up(failure: Failure) -> Probe:
+            if failure.check(CancelledError):
+                return failure  # type: ignore[return-value]
+            # The others' answers are worth as much as before.
+            return _hopeless(registry, f"failed: {type(failure.value).__name__}")
+
+        return maybeDeferred(probe, registry).addErrback(give_up).addCallback(_on_one_line)
+
+    return gather([try_it(registry) for registry in registries])
 
 
-def _clean(results: list[Any]) -> Probe:
+def _hopeless(registry: Registry, detail: str) -> Probe:
+    return Probe(registry, reachable=False, tls="unknown", authentication="unknown", detail=detail)
+
+
+def _on_one_line(probe: Probe) -> Probe:
     """Return a probe whose detail, which may be the registry's own words, can be shown."""
-    secrets: Secrets = results[0]
-    probe: Probe = results[1]
-    return attrs.evolve(probe, detail=secrets.redactor.clean(probe.detail))
+    return attrs.evolve(probe, detail=one_line(probe.detail))

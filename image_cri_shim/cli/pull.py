@@ -7,7 +7,9 @@ import getpass
 import sys
 from typing import Any
 
+from image_cri_shim.cli import streams
 from image_cri_shim.cli.status import FAILED
+from image_cri_shim.cli.terminal import complain
 from image_cri_shim.config import parse_duration
 
 DEFAULT_SOCKET = "/var/run/image-cri-shim.sock"
@@ -62,6 +64,16 @@ def _duration(text: str) -> float:
     return seconds
 
 
+def _password() -> str:
+    """Read it from standard input, without showing it where that is a terminal.
+
+    :raises NoInputError: there is no standard input.
+    """
+    if sys.stdin is not None and sys.stdin.isatty():
+        return getpass.getpass()
+    return streams.read_line()
+
+
 def run(options: argparse.Namespace) -> int:
     """Run the command and return its exit status."""
     password = None
@@ -72,9 +84,8 @@ def run(options: argparse.Namespace) -> int:
         from image_cri_shim.cli.image_service import pull  # noqa: PLC0415
 
         if options.user is not None:
-            asked = sys.stdin.isatty()
-            password = getpass.getpass() if asked else sys.stdin.readline().rstrip("\n")
+            password = _password()
         return asyncio.run(pull(options, password))
     except KeyboardInterrupt:
-        print("image-cri-shim: interrupted", file=sys.stderr)
+        complain("interrupted")
         return FAILED

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
+from image_cri_shim.cli import streams
+from image_cri_shim.cli.check_report import problems_as_objects
 from image_cri_shim.cli.configuration import add_config_option, read_configuration
 from image_cri_shim.cli.status import FAILED, FOUND, UNUSABLE
 from image_cri_shim.cli.terminal import as_json, complain, one_line
@@ -20,15 +21,17 @@ def add_parser(commands: Any) -> None:
         description=(
             "Asks the configured registries as a pull would, and explains what would be pulled "
             "and why. Exit status: 0 every image was found on a configured registry, 1 at least "
-            "one was not, 2 something is no image reference, or the configuration or the command "
-            "line is wrong."
+            "one was not, or this cannot be written, 2 something is no image reference, or the "
+            "configuration or the command line is wrong."
         ),
     )
     command.add_argument(
         "images", nargs="+", metavar="IMAGE", help="an image reference, such as nginx:1.25"
     )
     add_config_option(command)
-    command.add_argument("--json", action="store_true", help="write JSON: a list, one for each")
+    command.add_argument(
+        "--json", action="store_true", help="write JSON: a list, an object for each"
+    )
     command.set_defaults(
         run=run, config_instead="`resolve` has its own: image-cri-shim resolve --config FILE IMAGE"
     )
@@ -41,7 +44,9 @@ def run(options: argparse.Namespace) -> int:
     except ConfigError as error:
         complain("the configuration is refused:")
         for problem in error.problems:
-            print(one_line(str(problem)), file=sys.stderr)
+            streams.write_error(one_line(str(problem)))
+        if options.json:
+            streams.write(as_json({"problems": problems_as_objects(error.problems)}))
         return UNUSABLE
     if source.note:
         complain(source.note)
@@ -54,9 +59,10 @@ def run(options: argparse.Namespace) -> int:
     results = run_reactor(lambda reactor: explain_all(source.config, options.images, reactor))
     explanations = [one for one in results if isinstance(one, Explanation)]
     if options.json:
-        print(as_json(as_objects(results)))
+        streams.write(as_json(as_objects(results)))
     else:
-        print("\n\n".join(as_text(one) for one in explanations), end="\n" * bool(explanations))
+        if explanations:
+            streams.write("\n\n".join(as_text(one) for one in explanations))
         for one in results:
             if not isinstance(one, Explanation):
                 complain(one.error)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Sequence
 
+from image_cri_shim.cli import streams
 from image_cri_shim.redaction import Redactor
 
 _CLEANER = Redactor()
@@ -18,7 +18,7 @@ def one_line(text: str) -> str:
 
 def complain(text: str) -> None:
     """Say on standard error what is wrong."""
-    print(f"image-cri-shim: {one_line(text)}", file=sys.stderr)
+    streams.write_error(f"image-cri-shim: {one_line(text)}")
 
 
 def as_json(value: object) -> str:

@@ -126,7 +126,8 @@ class LookUps:
         """
         leave = self._health.admit(key[0])
         if isinstance(leave, Skip):
-            slots.release()
+            # Not from within: the next one's turn would be taken inside of this one's, and so on.
+            self._clock.callLater(0, slots.release)
             return _skipped(candidate, leave)
         waited = 0.0 if began is None else self._clock.seconds() - began
         sent = self._clients.ask(candidate, waited)

@@ -262,6 +262,19 @@ def test_those_who_wait_for_a_turn_learn_at_once_that_the_registry_failed(desk: 
     assert len(desk.client.asked) == 1
 
 
+def test_very_many_who_wait_for_a_turn_learn_it_too(desk: Desk) -> None:
+    desk.ask(few("a", 1))
+    waiting = [desk.ask(few(f"image{n}", 1)) for n in range(2000)]
+    desk.client.say(UNKNOWN, "timed out after 10s", timed_out=True)
+    for _ in waiting:
+        desk.clock.advance(0)
+    assert {result_of(one).asked for one in waiting} == {False}
+    assert len(desk.client.asked) == 1
+    desk.clock.advance(5)
+    assert not result_of(desk.ask(few("b", 1))).asked, "nobody waits for its trial"
+    assert len(desk.client.asked) == 2, "the turn was not lost"
+
+
 def test_no_turn_is_ever_lost(desk: Desk) -> None:
     for n in range(20):
         looking = desk.ask(few(f"image{n}", 1))

@@ -115,6 +115,31 @@ def test_a_registry_that_cannot_be_used_is_3_and_says_why(
     assert unverified["tls"] == "not verified"
 
 
+def test_one_odd_credential_spoils_nothing_else(
+    check: Check, offline: MemoryRegistry, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(
+        json.dumps({"auths": {"odd": {"username": USER, "password": "\ud800"}}}).replace(
+            "odd", offline.host
+        )
+    )
+    offline.basic = (USER, "right")
+    check.configure(
+        f"address: '{offline.url}', authFile: {tmp_path}/config.json",
+        f"address: '{offline.url}', prefix: a, auth: '{USER}:right'",
+    )
+    status, out, _ = check.run("--online", "--json")
+    odd, good = (one["probe"] for one in json.loads(out)["registries"])
+    assert status in (1, 3)
+    assert (odd["usable"], good["usable"]) == (False, True)
+
+
+def test_a_password_leaves_the_words_about_it_whole(check: Check, offline: MemoryRegistry) -> None:
+    offline.basic = (USER, "right")
+    status, (probe,) = check.probed(f"address: '{offline.url}', auth: '{USER}:d'")
+    assert (status, probe["detail"]) == (3, "401 wrong credentials")
+
+
 def test_they_are_tried_at_the_same_time_and_within_their_time_outs(check: Check) -> None:
     with contextlib.ExitStack() as stack:
         silent = [stack.enter_context(Tarpit()) for _ in range(5)]

@@ -24,6 +24,7 @@ from tests.support.processes import free_port, wait_until
 from tests.support.registries import DockerRegistry
 from tests.system.conftest import accidents
 from tests.system.test_secrets import PASSWORDS, USER, betrayals
+from tests.test_cli_streams import sleeps
 
 MakeRegistry = Callable[..., DockerRegistry]
 # Seconds that the program itself may take beside what it waits for, on a busy machine.
@@ -177,6 +178,99 @@ def test_a_silent_registry_costs_its_time_out_and_not_the_decision(
     assert f"{silent.host}: slow" in told[0]["decision"]["reason"]
 
 
+def test_what_is_said_of_an_image_does_not_depend_on_those_before_it(
+    resolve: Resolve, offline: MemoryRegistry
+) -> None:
+    images = [f"docker.io/library/late:{number}" for number in range(60)]
+    with Tarpit() as silent:
+        resolve.configure(
+            f"address: {offline.url}",
+            f"registries: [{{address: '{silent.url}', timeout: 2s, connectTimeout: 1s}}]",
+        )
+        started = time.monotonic()
+        _, told = resolve.told(*images)
+        took = time.monotonic() - started
+    expected = [(offline.host, "absent", "404"), (silent.host, "unknown", "timed out after 2s")]
+    assert [outcomes(one) for one in told] == [expected] * len(images)
+    assert all(one["asked"] and one["seconds"] > 0 for one in told[-1]["candidates"])
+    # Those that are asked first, and then all the others at the same time.
+    assert took < 2 * 2 + OVERHEAD
+
+
+def test_a_registry_that_refuses_is_asked_for_hundreds_of_images(resolve: Resolve) -> None:
+    dead = f"127.0.0.1:{free_port()}"
+    resolve.configure(f"address: http://{dead}", "cache: {imageCacheSize: 0}")
+    images = [f"docker.io/library/many:{number}" for number in range(300)]
+    status, told = resolve.told(*images)
+    assert status == 1
+    refused = [(dead, "unknown", "connection refused")]
+    assert [(one["image"], outcomes(one)) for one in told] == [(one, refused) for one in images]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_amid_hundreds_of_images(
+    resolve: Resolve, number: signal.Signals, status: int
+) -> None:
+    with Tarpit() as silent:
+        resolve.configure(
+            f"address: {silent.url}",
+            "offline: {timeout: 60s}",
+            f"registries: [{{address: 'http://127.0.0.1:{free_port()}'}}]",
+        )
+        with subprocess.Popen(
+            resolve.arguments(*(f"a/b:{one}" for one in range(300))),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        ) as command:
+            assert wait_until(lambda: silent.connections > 0, 10)
+            command.send_signal(number)
+            out, err = command.communicate(timeout=OVERHEAD)
+    assert (command.returncode, out, accidents(err)) == (status, "", [])
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, -15)])
+def test_a_signal_ends_it_while_nobody_reads_what_it_writes(
+    resolve: Resolve, number: signal.Signals, status: int
+) -> None:
+    resolve.configure("address: ''")
+    with subprocess.Popen(
+        resolve.arguments(*(f"a/b:{one}" for one in range(1000))),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment({"PYTHONUNBUFFERED": ""}),
+    ) as command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        assert os.read(command.stdout.fileno(), 1)
+        # The rest is more than fits into the pipe.
+        assert wait_until(lambda: sleeps(command.pid), 10)
+        command.send_signal(number)
+        assert command.wait(OVERHEAD) == status
+        assert command.stderr.read() in ("", "image-cri-shim: interrupted\n")
+
+
+def test_one_odd_credential_spoils_nothing_else(
+    resolve: Resolve, offline: MemoryRegistry, mirror: MemoryRegistry, tmp_path: Path
+) -> None:
+    push(mirror.url, "library/odd", "1", build_image("resolve odd"))
+    offline.basic = (USER, "right")
+    file = tmp_path / "config.json"
+    entry = {"username": USER, "password": "\ud800"}
+    file.write_text(json.dumps({"auths": {offline.host: entry}}))
+    resolve.configure(
+        f"address: {offline.url}",
+        f"offline: {{authFile: '{file}'}}",
+        f"registries: [{{address: '{mirror.url}'}}]",
+    )
+    status, out, _ = resolve.run("--json", "odd:1")
+    (told,) = json.loads(out)
+    assert (status, told["found"]) == (0, True)
+    assert [one["outcome"] for one in told["candidates"]] == ["unknown", "present"]
+
+
 def test_strict_mode_without_the_image_pulls_nothing_and_asks_no_origin(
     resolve: Resolve, offline: MemoryRegistry, origin: MemoryRegistry
 ) -> None:
@@ -272,6 +366,10 @@ def test_a_configuration_that_is_refused_is_2_with_everything_that_is_wrong(
         f"{resolve.file}:1:1",
         f"{resolve.file}:2:8",
     ]
+    # Machines get it as check tells it.
+    status, out, machines = resolve.run("--json", "nginx:1")
+    places = [(one["line"], one["key"]) for one in json.loads(out)["problems"]]
+    assert (status, machines, places) == (2, err, [(1, "adress"), (2, "debug")])
     resolve.file.unlink()
     status, out, err = resolve.run("nginx:1")
     assert (status, out) == (2, "")
@@ -371,7 +469,7 @@ def test_a_silent_name_server_does_not_keep_it_from_ending(
         resolve.arguments("nginx:1"), capture_output=True, text=True, env=extra, timeout=20
     )
     assert ended.returncode == 1
-    assert "unknown (connecting timed out after 0.5s)" in ended.stdout
+    assert "unknown (finding the host timed out after 0.5s)" in ended.stdout
 
 
 def test_a_reader_that_has_enough_is_no_accident(resolve: Resolve) -> None:

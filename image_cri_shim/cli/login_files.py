@@ -1,0 +1,57 @@
+"""Login files that a configuration names: whether they have what a registry will ask for."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+from image_cri_shim.cli.finding import Finding
+from image_cri_shim.decision import Registry
+from image_cri_shim.registry.docker_config import DockerConfig, Helper, parse_docker_config
+from image_cri_shim.registry.failure import Unanswered
+from image_cri_shim.registry.local_file import cannot_use, read_file
+
+
+def check_login(registry: Registry) -> Iterator[Finding]:
+    """Yield what there is to say about what a registry's login file has for it."""
+    path = registry.auth_file
+    if path is None:
+        return
+    try:
+        found = _read(path).find(registry.domain, registry.prefix)
+    except Unanswered as problem:
+        yield _problem(problem)
+        return
+    except ValueError as problem:
+        yield _problem(cannot_use(path, str(problem)))
+        return
+    if isinstance(found, Helper):
+        program = f"docker-credential-{found.name}"
+        if shutil.which(program) is None:
+            yield _problem(
+                cannot_use(path, f"the credential helper that it names, {program}, is not in PATH")
+            )
+    elif found is None:
+        yield Finding(
+            "authFile",
+            f"{path} has no usable credentials for it (`auth`, `username` with `password`, or "
+            "`identitytoken`), so it is asked anonymously",
+        )
+    elif not found.password and not found.identity_token:
+        yield Finding("authFile", f"{path} has a user name for it, but no password")
+
+
+def holds_secrets(path: str) -> bool:
+    """Tell whether a login file has credentials itself, for whichever registry."""
+    try:
+        return any(_read(path).auths.values())
+    except (Unanswered, ValueError):
+        return False
+
+
+def _read(path: str) -> DockerConfig:
+    return parse_docker_config(read_file(path))
+
+
+def _problem(problem: Unanswered) -> Finding:
+    return Finding("authFile", problem.detail, is_problem=True)
