@@ -36,6 +36,11 @@ _DOCKER_HUB = frozenset(
 _HTTPS = ":443"
 
 
+def is_docker_hub(registry: Registry) -> bool:
+    """Tell whether a registry is Docker Hub, under whichever of its names."""
+    return registry.domain.lower().removesuffix(_HTTPS) in _DOCKER_HUB
+
+
 def in_order(registries: Iterable[Registry]) -> tuple[Registry, ...]:
     """Sort registries as they are asked: higher priority, then offline first, then by domain."""
     return tuple(
@@ -91,7 +96,7 @@ class Policy:
         self.rules = tuple(rules)
         # Docker Hub is nobody's mirror: listed, it has credentials for its own names. What it holds
         # under the path of another registry's image is somebody else's; unless a rule names it.
-        self._sources = tuple(r for r in self.registries if not _is_docker_hub(r))
+        self._sources = tuple(r for r in self.registries if not is_docker_hub(r))
         self._by_name: dict[str, Registry] = {}
         self._by_domain: dict[str, list[Registry]] = {}
         for registry in self.registries:
@@ -177,10 +182,6 @@ class Policy:
         if path is not None:
             return self._sources
         return tuple(r for r in self._sources if not _is_at(reference, r))
-
-
-def _is_docker_hub(registry: Registry) -> bool:
-    return registry.domain.lower().removesuffix(_HTTPS) in _DOCKER_HUB
 
 
 def _is_at(reference: ImageReference, registry: Registry) -> bool:

@@ -94,8 +94,36 @@ OFFLINE = 'expected http://host[:port] or https://host[:port] (or "" for no offl
                     "a registry in front of an image's name: add the port, or write the name in full"
                 ),
             )
-            for host in ("hub", "index.docker.io")
+            for host in ("hub",)
         ),
+        *(
+            (
+                f"address: {host}",
+                f"1:10: address: {OFFLINE} found {host}, another name of Docker Hub: "
+                "write docker.io, as in its images' names",
+            )
+            for host in (
+                "index.docker.io",
+                "registry-1.docker.io",
+                "Registry-1.docker.io",
+                "registry.hub.docker.com",
+                "docker.io:443",
+            )
+        ),
+        *(
+            (
+                f"address: {text}",
+                f"1:10: address: {OFFLINE} found one slash where two belong: write {scheme}://",
+            )
+            for text, scheme in (("http:/a.b", "http"), ("HTTPS:/a.b", "https"))
+        ),
+        (
+            "address: //a.b",
+            f"1:10: address: {OFFLINE} found // without a scheme: write http:// or https://, or "
+            "leave it out",
+        ),
+        ("address: /a.b", f"1:10: address: {OFFLINE} found no host"),
+        ("address: http:///a.b", f"1:10: address: {OFFLINE} found no host"),
         (
             "address: " + "a." * 127 + "a",
             f"1:10: address: {OFFLINE} found a host of 255 characters, more than 253",

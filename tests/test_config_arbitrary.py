@@ -127,7 +127,7 @@ def check(text: str) -> None:
     if isinstance(result, Config):
         for line in (*(": ".join(pair) for pair in describe(result)), *warnings(result)):
             assert line
-            assert len(line.splitlines()) == 1
+            assert line.isprintable()
         assert override(result, debug=result.debug) == result
         return
     assert result.problems

@@ -165,6 +165,21 @@ rules:
     assert "AbsentTTL: off" in lines
 
 
+def test_what_would_not_be_seen_or_turn_a_line_around_is_escaped() -> None:
+    text = """\
+shim: "/a\\u202eb"
+image: "/\u00e4\\u200b{x}"
+auth: "us\\u2066er:p"
+address: https://hub.corp
+offline: {caFile: "/c\\u200ed"}
+"""
+    lines = dict(describe(parse(text, "f")))
+    assert lines["shim-socket"] == "/a\\u202eb"
+    assert lines["ImageDir"] == "/\u00e4\\u200b{x}"
+    assert lines["Username"] == "us\\u2066er"
+    assert lines["Registry hub.corp"] == "caFile /c\\u200ed"
+
+
 def test_options_override_the_file() -> None:
     config = Config(shim="/a", cri="/b")
     assert override(config) == config
@@ -218,6 +233,19 @@ def test_options_override_the_file() -> None:
                 "--shim: expected the absolute path of a socket, of at most 107 bytes, "
                 "found /b/, a directory"
             ),
+        ),
+        (
+            "x" * 500,
+            None,
+            (
+                "--shim: expected the absolute path of a socket, of at most 107 bytes, "
+                f"found {'x' * 60}..."
+            ),
+        ),
+        (
+            "/a\u202e",
+            "/a\u202e",
+            "--cri: expected another file than that of `shim`, found /a\\u202e for both",
         ),
         ("/b", None, "--shim: expected another file than that of `cri`, found /b for both"),
         (None, "//a", "--cri: expected another file than that of `shim`, found //a for both"),

@@ -227,38 +227,3 @@ def test_what_is_no_yaml_is_one_problem_at_its_place(text: str, problem: str) ->
     assert len(caught.value.problems) == 1
     assert str(caught.value) == f"f:{problem}"
     assert caught.value.__context__ is None
-
-
-TEMPLATE = (
-    "this file is a template that nobody has filled in (put the value in its place, or render the "
-    "template)"
-)
-
-
-@pytest.mark.parametrize(
-    ("text", "place", "shown"),
-    [
-        ("force: 1\naddress: {{ .registryDomain }}\n", "2:10", "{{ .registryDomain }}"),
-        ("address: http://{{ .registryDomain }}:5000", "1:17", "{{ .registryDomain }}"),
-        ("auth: '{{.user}}:{{.password}}'", "1:8", "{{.user}}"),
-        ("auth: {{- $auth -}}", "1:7", "{{- $auth -}}"),
-        ("# {{ .a }}\n{{ .b }}: {{ .c }}", "2:1", "{{ .b }}"),
-        ("shim: /a # {{ .a }}\ncri: /a#{{ .b }}", "2:9", "{{ .b }}"),
-        ("auth: 'a # {{ .b }}'", "1:12", "{{ .b }}"),
-        ('auth: "a\\" # {{ .b }}"', "1:14", "{{ .b }}"),
-        ("image: it's # {{ .a }}\nauth: {{ .b }}", "2:7", "{{ .b }}"),
-        # Not a bare name: there may be a password in it.
-        ('auth: {{ .auth | default "admin:secret" }}', "1:7", "{{ ... }}"),
-        ("auth: admin:{{secret}}", "1:13", "{{ ... }}"),
-        ("{{- if .auth }}\nauth: x\n{{- end }}", "1:1", "{{ ... }}"),
-    ],
-)
-def test_a_template_that_nobody_filled_in_is_called_one(text: str, place: str, shown: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        parse(text, "f")
-    assert str(caught.value) == f"f:{place}: found the placeholder {shown}: {TEMPLATE}"
-
-
-@pytest.mark.parametrize("text", ["# {{ .a }}", "force: false # {{ .a }}", "cache: {\n} #{{.a}}"])
-def test_a_placeholder_in_a_comment_is_none(text: str) -> None:
-    assert parse(text, "f") == Config()

@@ -77,6 +77,47 @@ def problems(text: str) -> list[str]:
             "cache: {disableStats: on,\n disableStats: on}",
             "2:2: cache.disableStats: given twice; the first is on line 1",
         ),
+        *(
+            (f"{head}{{{name}: 's3cret'}}", f"{place}: unknown key ({instead})")
+            for head, place, name, instead in (
+                ("", "1:2: plainHTTP", "plainHTTP", "write http:// in `address`"),
+                ("", "1:2: password", "password", "write `auth: user:password`"),
+                (
+                    "offline: ",
+                    "1:11: offline.auth",
+                    "auth",
+                    "write it at the top, beside `address`",
+                ),
+                ("offline: ", "1:11: offline.address", "address", "write it at the top"),
+                (
+                    "offline: ",
+                    "1:11: offline.username",
+                    "username",
+                    "write `auth: user:password` at the top, beside `address`",
+                ),
+                (
+                    "offline: ",
+                    "1:11: offline.priority",
+                    "priority",
+                    "write it at the top, as `offlinePriority`",
+                ),
+                (
+                    "offline: ",
+                    "1:11: offline.plain-http",
+                    "plain-http",
+                    "write http:// in `address`, at the top",
+                ),
+            )
+        ),
+        (
+            "registries: [{address: a.corp, plainHttp: true}]",
+            "1:32: registries[0].plainHttp: unknown key (write http:// in `address`)",
+        ),
+        (
+            "cache: {password: 1}",
+            "1:9: cache.password: unknown key (known: imageCacheSize, imageCacheTTL, absentTTL, "
+            "domainCacheTTL, statsLogInterval, disableStats)",
+        ),
         ("1: a", "1:1: expected a key, found a whole number"),
         ("1.5: a", "1:1: expected a key, found a number"),
         ("on: a", "1:1: expected a key, found a boolean"),
@@ -103,6 +144,9 @@ def problems(text: str) -> list[str]:
         ("cri: unix://run/a", f"1:6: cri: {SOCKET} found unix://run/a"),
         ("cri: tcp://a:1", f"1:6: cri: {SOCKET} found tcp://a:1"),
         ("cri: /run/", f"1:6: cri: {SOCKET} found /run/, a directory"),
+        ("cri: " + "x" * 500, f"1:6: cri: {SOCKET} found {'x' * 60}..."),
+        ("shim: /" + "x" * 500 + "/", f"1:7: shim: {SOCKET} found /{'x' * 59}..., a directory"),
+        ('shim: "x\\u202ea\\u200b\u00e4"', f"1:7: shim: {SOCKET} found x\\u202ea\\u200b\u00e4"),
         ("cri: /" + "x" * 107, f"1:6: cri: {SOCKET} found one of 108 bytes"),
         ("cri: /" + "\u00e4" * 54, f"1:6: cri: {SOCKET} found one of 109 bytes"),
         ('cri: "/a\\0b"', f"1:6: cri: {SOCKET} found a NUL in it"),

@@ -232,11 +232,15 @@ def test_an_empty_auth_goes_with_an_auth_file() -> None:
 
 
 def test_more_about_an_offline_registry_that_is_not_there_is_a_mistake() -> None:
-    assert problems("offline:\n  prefix: a\naddress: ''\n") == [
-        (
-            '2:3: offline: expected no more about the offline registry, found `address: ""` (line '
-            "3), which means none: leave this out, or write its address"
-        )
+    more = (
+        'expected no more about the offline registry, found `address: ""` (line 3), which means '
+        "none: leave this out, or write its address"
+    )
+    assert problems("offline:\n  prefix: a\naddress: ''\n") == [f"2:3: offline: {more}"]
+    # Nobody's password is dropped in silence, nor repeated.
+    assert problems("auth: a:hunter2\nofflinePriority: 0\naddress: ''\n") == [
+        f"1:7: auth: {more}",
+        f"2:18: offlinePriority: {more}",
     ]
 
 
@@ -252,6 +256,7 @@ def test_more_about_an_offline_registry_that_is_not_there_is_a_mistake() -> None
         ("harbor.corp/Proxy", ""),
         ("harbor.corp/admin:secret", ""),
         ("harbor.corp//", ""),
+        ("harbor.corp/" + "a" * 201, ""),
     ],
 )
 def test_an_address_with_a_path_is_told_where_to_write_it(address: str, hint: str) -> None:
@@ -301,10 +306,60 @@ def test_an_address_with_a_path_is_told_where_to_write_it(address: str, hint: st
                 "write the same address for the same server"
             ),
         ),
+        *(
+            (
+                f"registries:\n- address: '{one}'\n- address: '{other}'",
+                (
+                    f"3:12: registries[1].address: expected each registry once, found {name}, "
+                    f"which is {first} in `registries[0].address` (line 2): {ONCE}"
+                ),
+            )
+            for one, first, other, name in (
+                ("a.corp", "a.corp", "A.corp:443", "a.corp:443"),
+                ("https://a.corp:443", "a.corp:443", "a.corp", "a.corp"),
+                ("http://a.corp", "a.corp", "http://a.corp:80", "a.corp:80"),
+                ("http://a.corp:443", "a.corp:443", "a.corp", "a.corp"),
+                ("[::1]:5000", "[::1]:5000", "[0:0::1]:5000", "[0:0::1]:5000"),
+                ("[::A]", "[::a]", "[::a]:443", "[::a]:443"),
+            )
+        ),
+        *(
+            (
+                f"registries:\n- {{address: '{one}', prefix: x}}\n- address: '{other}'",
+                (
+                    f"3:12: registries[1].address: expected {url} as in "
+                    f"`registries[0].address` (line 2), found {found}: "
+                    "write the same address for the same server"
+                ),
+            )
+            for one, url, other, found in (
+                ("a.corp", "https://a.corp", "a.corp:443", "https://a.corp:443"),
+                ("http://a.corp:80", "http://a.corp:80", "http://a.corp", "http://a.corp"),
+                ("[::1]:5", "https://[::1]:5", "[0::1]:5", "https://[0::1]:5"),
+                ("http://a.corp", "http://a.corp", "a.corp", "https://a.corp"),
+            )
+        ),
     ],
 )
 def test_a_registry_is_there_once_and_a_server_has_one_scheme(text: str, problem: str) -> None:
     assert problems(text) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a.corp", "a.corp:80"),
+        ("a.corp", "http://a.corp:80"),
+        ("http://a.corp", "a.corp:443"),
+        ("http://a.corp", "http://a.corp:443"),
+        ("[::1]", "[::1]:80"),
+        ("[::1]:5000", "[::2]:5000"),
+        ("a.corp:5000", "a.corp"),
+    ],
+)
+def test_two_ports_of_a_host_are_two_servers(one: str, other: str) -> None:
+    text = f"registries: [{{address: '{one}'}}, {{address: '{other}'}}]"
+    assert len(parse(text, "f").registries) == 2
 
 
 @pytest.mark.parametrize(

@@ -283,12 +283,15 @@ def test_a_name_without_its_prefix_is_told_with_it() -> None:
 
 
 def test_an_exclusion_for_no_host_of_the_rule_is_refused() -> None:
-    rest = "registries: []}"
+    rest = "originAllowed: false}"
     for match, exclude in (
         ("'*.corp'", "quay.io/a"),
         ("'*.corp'", "corp:5000/a"),
         ("['*.corp', a.io]", "b.io:x"),
         ("a.io:5000", "a.io"),
+        ("a.io:5000", "a.io:443"),
+        ("a.io:80", "'*.io'"),
+        ("a.io", "'*.corp:latest'"),
     ):
         (found,) = problems(f"  - {{match: {match}, exclude: {exclude}, {rest}\n")
         assert MEANT in found
@@ -298,6 +301,12 @@ def test_an_exclusion_for_no_host_of_the_rule_is_refused() -> None:
         ("a.io", "'*.io'"),
         ("'*'", "quay.io/a"),
         ("docker.io", "index.docker.io/library/nginx"),
+        # A host without a port means this one as well.
+        ("a.io", "a.io:443/a"),
+        ("a.io:443", "a.io/a"),
+        ("'*.io'", "a.io:443/a"),
+        ("'*:443'", "a.io/a"),
+        ("'a.*'", "'*.io'"),
     ):
         assert parse(f"{HEAD}  - {{match: {match}, exclude: {exclude}, {rest}\n", "f").rules
 

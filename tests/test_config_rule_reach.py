@@ -63,6 +63,13 @@ def problems(text: str, head: str = HEAD) -> list[str]:
         ("'*.k8s.io'", "[registry.k8s.io, '*.gcr.k8s.io']"),
         ("'r*:*'", "'registry.*:5000'"),
         ("docker.*", "index.docker.io/library/nginx"),
+        ("quay.io/te*", "quay.io/team/x"),
+        ("quay.io/te*", "quay.io/team*"),
+        ("quay.io/te*/a*", "quay.io/team/ab/*"),
+        ("quay.io/*a", "quay.io/*a/*a"),
+        ("docker.io/lib*", "docker.io/library/nginx"),
+        ("'*.io/te*'", "quay.io/team/x"),
+        ("quay.io/**", "quay.io/team/x"),
         # Its own images, too: both name the host.
         ("mirror.corp", "mirror.corp/x"),
     ],
@@ -96,6 +103,13 @@ def test_a_rule_for_which_no_image_is_left_is_refused(first: str, later: str) ->
         ("docker.io/library/*", "docker.io/nginx"),
         ("docker.io/library/nginx", "docker.io/library/nginx*"),
         ("docker.io/lib", "docker.io/library"),
+        ("docker.io/lib*", "docker.io/nginx"),
+        ("quay.io/*x", "quay.io/team/x"),
+        ("quay.io/team/*/a", "quay.io/team/b/a"),
+        ("quay.io/team*", "quay.io/te*m"),
+        ("quay.io/te*", "quay.io"),
+        # Their images' hosts are no registry's; with this port they are.
+        ("'*.lab'", "own.lab"),
         ("docker.io/*/x", "docker.io/a"),
         ("docker.io/*a", "docker.io/*a/b"),
         ("docker.io", "'*'"),
@@ -110,7 +124,70 @@ def test_a_rule_for_which_no_image_is_left_is_refused(first: str, later: str) ->
     ],
 )
 def test_a_rule_for_which_some_images_are_left_is_taken(first: str, later: str) -> None:
-    assert len(parse(HEAD + f"  - match: {first}\n  - match: {later}\n", "f").rules) == 2
+    head = HEAD.replace("rules:", "  - address: own.lab:443\nrules:")
+    assert len(parse(head + f"  - match: {first}\n  - match: {later}\n", "f").rules) == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        ("v1.*", "v1.*"),
+        ("'*'", "v1.*"),
+        ("'*'", "[latest, v1.*]"),
+        ("[a, v*]", "[v1, v2.*]"),
+        ("v*", "v1*2"),
+        ("v*, registries: []", "v1"),
+    ],
+)
+@pytest.mark.parametrize("images", ["quay.io", "quay.io/team/*", "quay.io/t*m"])
+def test_a_rule_for_whose_tags_no_image_is_left_is_refused(
+    first: str, later: str, images: str
+) -> None:
+    text = f"  - {{match: quay.io, tags: {first}}}\n  - {{match: {images}, tags: {later}}}\n"
+    (found,) = problems(text)
+    assert found == f"2:13: rules[1].match: {NONE_LEFT} rule 1 (line 6): {MOVE}"
+    text = f"  - {{match: quay.io/t*, tags: {first}}}\n  - {{match: {images}, tags: {later}}}\n"
+    if images == "quay.io":
+        assert len(parse(HEAD + text, "f").rules) == 2
+    else:
+        (found,) = problems(text)
+        assert found == f"2:13: rules[1].match: {NONE_LEFT} rule 1 (line 6): {MOVE}"
+
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        # With a digest, and for these no tag counts.
+        ("'*'", "[]"),
+        ("v1.*", "v*"),
+        ("v1.*", "[v1.2, v2]"),
+        ("v*1", "v1.*"),
+        ("a", "A"),
+    ],
+)
+def test_a_rule_for_whose_tags_some_are_left_is_taken(first: str, later: str) -> None:
+    text = f"  - {{match: quay.io, tags: {first}}}\n  - {{match: quay.io, tags: {later}}}\n"
+    assert len(parse(HEAD + text, "f").rules) == 2
+
+
+def test_each_tag_may_have_been_taken_by_another_rule() -> None:
+    text = "".join(
+        f"  - {{match: {match}, tags: {tags}}}\n"
+        for match, tags in (
+            ("a.io", "v1*"),
+            ("a.io", "x"),
+            ("b.io", "'*'"),
+            ("[a.io, b.io]", "[x, v12]"),
+        )
+    )
+    (found,) = problems(text)
+    taken = "rule 1 (line 6) and rule 2 (line 7) and rule 3 (line 8)"
+    assert found == f"4:13: rules[3].match: {NONE_LEFT} {taken}: {MOVE}"
+
+
+def test_many_rules_for_tags_are_not_searched_without_an_end() -> None:
+    text = "".join(f"- {{match: 'a*b', tags: ['v{n}x*', 'w{n}x*']}}\n" for n in range(9_000))
+    assert len(parse(f"rules:\n{text}", "f").rules) == 9_000
 
 
 @pytest.mark.parametrize("first", ["'*'", "'*.io'"])
@@ -163,6 +240,8 @@ def test_several_rules_may_have_taken_all_images_of_one() -> None:
         # The first rule may be about less than it seems.
         "  - {match: '*', tags: 'a:b'}\n  - {match: docker.io}\n",
         "  - {match: '*', tag: a}\n  - {match: docker.io}\n",
+        "  - {match: '*', tags: [a, 'b:c']}\n  - {match: docker.io, tags: a}\n",
+        "  - {match: '*', tags: a}\n  - {match: docker.io, tags: [a, 'b:c']}\n",
         # The second may be about more.
         "  - {match: '*'}\n  - {match: [docker.io, nginx]}\n",
     ],
@@ -177,21 +256,25 @@ def test_a_registry_that_is_wrong_may_be_the_one_whose_host_a_rule_names() -> No
     assert [one for one in problems(text, head) if "rules" in one] == []
 
 
-HOSTS = ["*", "*.corp", "*.c*", "a.c*", "a.corp", "docker.io", "*.io", "own.corp"]
-PATHS = ["", "/*", "/a", "/a/*", "/a/b", "/a*", "/library", "/nginx"]
+HOSTS = ["*", "*.corp", "*.c*", "a.c*", "a.corp", "a.corp:443", "docker.io", "*.io", "own.corp"]
+PATHS = ["", "/*", "/a", "/a/*", "/a/b", "/a*", "/library", "/nginx", "/n*", "/*/b", "/l*/n*"]
 REFERENCES = [
     f"{host}/{path}{tag}"
-    for host in ("a.corp", "b.corp", "docker.io", "own.corp", "c.io")
+    for host in ("a.corp", "a.corp:443", "b.corp", "docker.io", "own.corp", "c.io")
     for path in ("a", "a/b", "a/b/c", "ab", "b", "library/nginx", "nginx", "nginx/x", "library/a/b")
-    for tag in (":x", f"@sha256:{'0' * 64}")
+    for tag in (":x", ":xy", ":z", f"@sha256:{'0' * 64}")
 ]
 MATCHES = st.lists(
     st.sampled_from([host + path for host, path in itertools.product(HOSTS, PATHS)]),
     min_size=1,
     max_size=2,
+    unique=True,
 )
 REGISTRIES = st.lists(
-    st.sampled_from(["own.corp", "a.corp", "docker.io", "c.io"]), unique=True, max_size=3
+    st.sampled_from(["own.corp", "a.corp", "docker.io", "c.io"])
+    | st.sampled_from(["own.corp", "a.corp:443", "docker.io"]),
+    unique_by=lambda host: host.removesuffix(":443"),
+    max_size=3,
 )
 
 
@@ -199,7 +282,12 @@ REGISTRIES = st.lists(
     derandomize=True, max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 @given(
-    st.lists(st.tuples(MATCHES, st.sampled_from([[], ["x"]])), min_size=2, max_size=4), REGISTRIES
+    st.lists(
+        st.tuples(MATCHES, st.sampled_from([[], ["x"], ["x*"], ["*"], ["xy", "z"]])),
+        min_size=2,
+        max_size=4,
+    ),
+    REGISTRIES,
 )
 def test_no_rule_is_refused_that_is_the_one_for_some_image(
     written: list[tuple[list[str], list[str]]], listed: list[str]
@@ -210,7 +298,7 @@ def test_no_rule_is_refused_that_is_the_one_for_some_image(
     try:
         parse(f"{head}rules:\n{lines}", "f")
     except ConfigError as error:
-        refused = {one.path for one in error.problems}
+        refused = {one.path for one in error.problems if NONE_LEFT in one.message}
     made = [
         Rule(number, tuple(map(parse_pattern, match)), tags=tuple(map(check_tag_pattern, tags)))
         for number, (match, tags) in enumerate(written, start=1)

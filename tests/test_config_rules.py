@@ -129,7 +129,7 @@ def test_a_thousand_rules_are_read() -> None:
     text = "".join(
         f"  - match: [docker.io/team{n}/*, quay.io/team{n}]\n"
         "    registries: [harbor.corp/dockerhub, sealos.hub:5000]\n"
-        f"    exclude: ['*:latest', docker.io/x{n}]\n"
+        f"    exclude: ['*:latest', docker.io/team{n}/x]\n"
         f"    rewrite: [{{from: quay.io/team{n}/*, to: t{n}/*}}]\n"
         for n in range(1000)
     )

@@ -298,8 +298,8 @@ def test_an_address_becomes_a_domain_and_a_scheme(
 
 
 def test_an_empty_address_means_no_offline_registry() -> None:
-    config = parse('address: ""\nauth: admin:secret\nofflinePriority: 5\n', "f")
-    assert config.offline is None
+    assert parse('address: ""\n', "f").offline is None
+    assert parse('address: ""\nauth: ""\nofflinePriority:\n', "f").offline is None
 
 
 def test_without_an_address_auth_and_priority_belong_to_the_default_one() -> None:

@@ -312,7 +312,6 @@ def test_only_registries_that_are_asked_and_keep_no_hosts_are_named() -> None:
     for named, found in {
         "[b.io, c.io]": (misdirected("rule 1 (a.io)", "docker.io/a", "c.io"),),
         "[b.io]": (),
-        "[]": (),
     }.items():
         assert warned(f"{head}rules: [{{match: a.io, registries: {named}, {rewrite}}}]") == found
 

@@ -196,6 +196,8 @@ WARNED = [
     "registries: [{address: docker.io}]",
     "offline: {prefix: a}",
     "offline: {trustFor: digest}\nrules: [{match: quay.io, originAllowed: false}]",
+    "rules: [{match: quay.io, tags: v*, originAllowed: false}]",
+    "offline: {trustFor: digest}\nrules: [{match: quay.io, tags: v*}]",
     "rules: [{match: quay.io, rewrite: [{from: quay.io, to: docker.io}]}]",
 ]
 # The words that a point and its warning have in common.
@@ -206,6 +208,8 @@ COMMON = [
     "it is never used",
     "keepHost",
     "originAllowed: false",
+    "from their origin",
+    "it never asks any",
     "and not another registry",
 ]
 

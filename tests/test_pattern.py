@@ -32,7 +32,11 @@ def means(pattern: str, text: str) -> bool:
     ("pattern", "meant", "others"),
     [
         # Hosts
-        ("quay.io", "quay.io/a quay.io/a/b:1 QUAY.io:443/a", "a quay.io:444/a x.quay.io/a quay.iox/a"),
+        (
+            "quay.io",
+            "quay.io/a quay.io/a/b:1 QUAY.io:443/a",
+            "a quay.io:444/a x.quay.io/a quay.iox/a",
+        ),
         ("QUAY.io", "quay.io/a QUAY.IO/a", "a"),
         ("docker.io", "a a/b docker.io/a index.docker.io/a/b docker.io:443/a", "docker.io:80/a"),
         ("index.docker.io", "a docker.io/a/b index.docker.io/a", "registry-1.docker.io/a"),

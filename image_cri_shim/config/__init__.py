@@ -14,7 +14,7 @@ from image_cri_shim.config.keys import (
     RULE_KEYS,
     Key,
 )
-from image_cri_shim.config.loader import DEFAULT_CONFIG, load, parse, parse_bytes
+from image_cri_shim.config.loader import DEFAULT_CONFIG, NOTHING_SAID, load, parse, parse_bytes
 from image_cri_shim.config.overrides import override
 from image_cri_shim.config.settings import CacheConfig, Config, VersionChoice
 from image_cri_shim.config.sockets import KNOWN_SOCKETS, detect_runtime_socket
@@ -24,6 +24,7 @@ __all__ = [
     "DEFAULT_CONFIG",
     "KEYS",
     "KNOWN_SOCKETS",
+    "NOTHING_SAID",
     "OFFLINE_KEYS",
     "REGISTRY_KEYS",
     "REWRITE_KEYS",

@@ -9,8 +9,12 @@ from __future__ import annotations
 import ipaddress
 import re
 
+import attrs
+
 from image_cri_shim.decision import Registry
+from image_cri_shim.policy import is_docker_hub
 from image_cri_shim.reference import (
+    DEFAULT_DOMAIN,
     ImageReference,
     InvalidReferenceError,
     check_domain,
@@ -20,11 +24,13 @@ from image_cri_shim.reference import (
 
 _SCHEMES = {"http": True, "https": False}
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,15})://")
+_ONE_SLASH = re.compile(r"(?P<scheme>https?):/(?!/)", re.IGNORECASE)
 _PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 # What may be repeated of a wrong port and of a wrong host.
 _NUMBER = re.compile(r"[0-9]{1,5}", re.ASCII)
 _WORD = re.compile(r"[\w.-]{1,60}", re.ASCII)
 _LAST_PORT = 65535
+_HTTP, _HTTPS = 80, 443
 # A name in the DNS has at most 253 characters (RFC 1035, section 2.3.4, without the length bytes).
 _HOST_LIMIT = 253
 # A name, its host included, has at most 255 characters; images need some of them.
@@ -46,22 +52,49 @@ def parse_address(text: str, prefix: str = "write it as `prefix: {}`") -> Regist
         raise ValueError("found a user or a password in it: write them as `auth: user:password`")
     if any(char.isspace() for char in text):
         raise ValueError("found white space in it")
-    plain_http = False
+    plain_http, text = _split_scheme(text)
+    domain = text.removesuffix("/")
+    if not domain or domain.startswith("/"):
+        raise ValueError("found no host")
+    for mark, part in _PARTS.items():
+        if mark in domain:
+            hint = _path_hint(domain, prefix) if mark == "/" else ""
+            raise ValueError(f"found {part} after the host{hint}")
+    registry = Registry(domain, plain_http=plain_http)
+    if is_docker_hub(registry) and domain.lower() != DEFAULT_DOMAIN:
+        # With any other name its credentials would not be used for the images of docker.io.
+        raise ValueError(
+            f"found {domain}, another name of Docker Hub: write {DEFAULT_DOMAIN}, "
+            "as in its images' names"
+        )
+    return attrs.evolve(registry, domain=_checked(domain))
+
+
+def _split_scheme(text: str) -> tuple[bool, str]:
+    """Return whether an address is one of plain http, and what follows its scheme."""
     scheme = _SCHEME.match(text)
     if scheme is not None:
         name = scheme["scheme"].lower()
         if name not in _SCHEMES:
             raise ValueError(f"found the scheme {name}://")
-        plain_http = _SCHEMES[name]
-        text = text[scheme.end() :]
-    domain = text.removesuffix("/")
-    for mark, part in _PARTS.items():
-        if mark in domain:
-            hint = _path_hint(domain, prefix) if mark == "/" else ""
-            raise ValueError(f"found {part} after the host{hint}")
-    if not domain:
-        raise ValueError("found no host")
-    return Registry(_checked(domain), plain_http=plain_http)
+        return _SCHEMES[name], text[scheme.end() :]
+    slip = _ONE_SLASH.match(text)
+    if slip is not None:
+        name = slip["scheme"].lower()
+        raise ValueError(f"found one slash where two belong: write {name}://")
+    if text.startswith("//"):
+        raise ValueError("found // without a scheme: write http:// or https://, or leave it out")
+    return False, text
+
+
+def server_of(registry: Registry) -> tuple[str, int]:
+    """Return a registry's host and port, the same for every way to write them."""
+    host, _, port = registry.domain.lower().rpartition(":")
+    if not host or port.endswith("]"):
+        host, port = registry.domain.lower(), ""
+    if host.startswith("["):
+        host = ipaddress.IPv6Address(host[1:-1]).compressed
+    return host, int(port or (_HTTP if registry.plain_http else _HTTPS))
 
 
 def parse_path(text: str) -> str:

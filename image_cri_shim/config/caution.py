@@ -8,20 +8,18 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from image_cri_shim.config.coverage import Effort
 from image_cri_shim.config.pattern_fields import fixed_part
 from image_cri_shim.config.settings import Config
-from image_cri_shim.decision import Registry, TrustFor
+from image_cri_shim.config.sources import asks, is_default_source, listed
+from image_cri_shim.config.strictness import leaking, unservable
+from image_cri_shim.decision import Registry
 from image_cri_shim.pattern import Pattern
-from image_cri_shim.reference import DEFAULT_DOMAIN
+from image_cri_shim.policy import is_docker_hub
 from image_cri_shim.rules import Rule
 
-_KINDS: dict[TrustFor, tuple[str, ...]] = {
-    "all": ("tag", "digest"),
-    "tag": ("tag",),
-    "digest": ("digest",),
-}
-# How many rules a sentence names.
-_NAMED = 3
+# Comparisons that all rules of a file are worth together.
+_COMPARED = 1_000_000
 # A path's first part that is read as a host's name or address; a version, v1.2, is not.
 _HOST = re.compile(r"localhost|.+\.[a-z]{2,}|[0-9]+(?:\.[0-9]+){3}", re.ASCII)
 
@@ -36,8 +34,10 @@ def warnings(config: Config) -> tuple[str, ...]:
         found += _exposed(registry)
     found += _idle_hub(config)
     found += _mixed(config)
+    effort = Effort(_COMPARED)
     for rule in config.rules:
-        found += _unservable(rule, config)
+        found += unservable(rule, config)
+        found += leaking(rule, config, effort)
         found += _misdirected(rule, config)
     return tuple(found)
 
@@ -78,7 +78,7 @@ def _idle_hub(config: Config) -> Iterator[str]:
     named = {name.lower() for rule in config.rules for name in rule.registries or ()}
     for registry in config.all_registries:
         if (
-            registry.domain.lower() == DEFAULT_DOMAIN
+            is_docker_hub(registry)
             and registry.credentials is None
             and registry.auth_file is None
             and registry.name.lower() not in named
@@ -101,12 +101,12 @@ def _mixed(config: Config) -> Iterator[str]:
         if not registry.prefix or registry.keep_host or registry.trust_for == "digest":
             continue
         places = _asking_for_several(registry, scopes)
-        if not catches_all and _is_default_source(registry):
+        if not catches_all and is_default_source(registry):
             places.append("the default")
         if places:
             yield (
                 f"registry {registry.name}: images of several origins are looked for there (by "
-                f"{_listed(places)}), and its paths do not say from which one an image is, so "
+                f"{listed(places)}), and its paths do not say from which one an image is, so "
                 "another one than meant may be pulled; let only rules for the origin that it holds "
                 'ask it, and a last rule with match: "*" the others, or set keepHost if its paths '
                 "begin with the origin's host"
@@ -124,7 +124,7 @@ def _asking_for_several(registry: Registry, scopes: list[tuple[Rule, frozenset[s
     several, single = [], []
     origins: set[str] = set()
     for rule, hosts in scopes:
-        if not _asks(rule, registry):
+        if not asks(rule, registry):
             continue
         others = hosts - {registry.domain.lower()}
         if len(others) > 1 or any("*" in host for host in others):
@@ -149,34 +149,13 @@ def _is_rewritten(pattern: Pattern, rule: Rule) -> bool:
     )
 
 
-def _unservable(rule: Rule, config: Config) -> Iterator[str]:
-    """Yield it if a rule refuses images although that was perhaps not meant."""
-    if rule.origin_allowed or rule.registries == ():
-        # To name no registry at all is plain enough.
-        return
-    sources = [one for one in config.all_registries if _asks(rule, one)]
-    served = {kind for one in sources for kind in _KINDS[one.trust_for]}
-    if not served:
-        yield (
-            f"{rule.label}: it does not allow the origin, and there is no registry that it may "
-            "ask, so it refuses every image"
-        )
-        return
-    for kind, words in (("digest", "with a digest"), ("tag", "without a digest")):
-        if kind not in served:
-            yield (
-                f"{rule.label}: it does not allow the origin, and no registry that it may ask is "
-                f"trusted for references {words}, so it refuses those"
-            )
-
-
 def _misdirected(rule: Rule, config: Config) -> Iterator[str]:
     """Yield it if a rule's path looks like a registry that it would be asked at."""
     for rewrite in rule.rewrite:
         host = rewrite.path.partition("/")[0]
         if _HOST.fullmatch(host) is None or host == rewrite.origin.host:
             continue
-        asked = (one for one in config.all_registries if _asks(rule, one) and not one.keep_host)
+        asked = (one for one in config.all_registries if asks(rule, one) and not one.keep_host)
         flat = next(asked, None)
         if flat is not None:
             yield (
@@ -185,22 +164,6 @@ def _misdirected(rule: Rule, config: Config) -> Iterator[str]:
                 "name the registry under `registries`, or set keepHost for a registry whose paths "
                 "begin with a host"
             )
-
-
-def _asks(rule: Rule, registry: Registry) -> bool:
-    """Tell whether a registry is among those that a rule asks."""
-    if rule.registries is None:
-        return _is_default_source(registry)
-    return registry.name.lower() in (name.lower() for name in rule.registries)
-
-
-def _is_default_source(registry: Registry) -> bool:
-    """Tell whether a registry is asked where none is named; Docker Hub is not."""
-    return registry.domain.lower() != DEFAULT_DOMAIN
-
-
-def _listed(names: list[str]) -> str:
-    return " and ".join(names[:_NAMED]) + (" and others" if len(names) > _NAMED else "")
 
 
 def _is_loopback(domain: str) -> bool:

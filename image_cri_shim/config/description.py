@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import attrs
 
 from image_cri_shim.config.durations import format_duration
+from image_cri_shim.config.excerpt import visible
 from image_cri_shim.config.keys import OFFLINE_KEYS
 from image_cri_shim.config.settings import Config
 from image_cri_shim.decision import Registry
@@ -18,8 +19,13 @@ _PLAIN = {field.name: field.default for field in attrs.fields(Registry)}
 def describe(config: Config) -> tuple[tuple[str, str], ...]:
     """Return the names and values to log, in their order; never a password.
 
-    The names up to ``Password`` are those that existing installations' logs have.
+    What would not be seen in a value, or would turn the line around, is escaped. The names up to
+    ``Password`` are those that existing installations' logs have.
     """
+    return tuple((name, visible(value)) for name, value in _lines(config))
+
+
+def _lines(config: Config) -> tuple[tuple[str, str], ...]:
     offline = config.offline
     others = (f"{one.name} (priority {one.priority})" for one in config.registries)
     cache = config.cache

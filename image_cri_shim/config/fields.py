@@ -11,13 +11,13 @@ import attrs
 from image_cri_shim.config.address import parse_address, parse_path
 from image_cri_shim.config.document import Kind, Scalar
 from image_cri_shim.config.durations import parse_duration
+from image_cri_shim.config.excerpt import excerpt
 from image_cri_shim.config.sockets import PATH_LIMIT, parse_socket_path
 from image_cri_shim.credentials import Credentials, parse_credentials
 from image_cri_shim.decision import Registry
 
 # Longer than any value that is meant seriously; a timer's arithmetic stays exact below it.
 LONGEST = 10 * 365 * 24 * 3600.0
-_SHOWN_LIMIT = 60
 # PATH_MAX of linux/limits.h, without the NUL.
 _FILE_LIMIT = 4095
 # Unicode's control characters, line and paragraph separators.
@@ -39,11 +39,7 @@ class Parser:
 
 def shown(scalar: Scalar) -> str:
     """Say what a value is that is no secret, in one short line."""
-    text = scalar.text
-    if len(text) > _SHOWN_LIMIT:
-        text = text[:_SHOWN_LIMIT] + "..."
-    if not text.isprintable():
-        text = ascii(text)[1:-1]
+    text = excerpt(scalar.text)
     return f'the text "{text}"' if scalar.quoted else text
 
 

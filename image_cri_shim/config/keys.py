@@ -185,3 +185,31 @@ KEYS = (
     ),
     Key("cache", None, "{}", "What look-ups may be remembered.", keys=CACHE_KEYS),
 )
+
+_PAIR = "write `auth: user:password`"
+_TOP = "at the top, beside `address`"
+# What is said in another way or at another place, by its name in small letters without - and _.
+_INSTEAD = {
+    "plainhttp": "write http:// in `address`",
+    "username": _PAIR,
+    "password": _PAIR,
+}
+_INSTEAD_OFFLINE = _INSTEAD | {
+    "plainhttp": "write http:// in `address`, at the top",
+    "address": "write it at the top",
+    "auth": f"write it {_TOP}",
+    "username": f"{_PAIR} {_TOP}",
+    "password": f"{_PAIR} {_TOP}",
+    "priority": "write it at the top, as `offlinePriority`",
+}
+
+
+def instead_of(name: str, keys: tuple[Key, ...]) -> str:
+    """Say what to write in place of a key that is none of ``keys``.
+
+    :returns: an empty text where nothing is known of it.
+    """
+    plain = name.lower().replace("-", "").replace("_", "")
+    if keys is OFFLINE_KEYS:
+        return _INSTEAD_OFFLINE.get(plain, "")
+    return _INSTEAD.get(plain, "") if keys is KEYS or keys is REGISTRY_KEYS else ""

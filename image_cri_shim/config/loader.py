@@ -18,12 +18,15 @@ from image_cri_shim.config.registries import read_registries
 from image_cri_shim.config.rules import read_rules
 from image_cri_shim.config.settings import CacheConfig, Config
 from image_cri_shim.config.sockets import same_path
-from image_cri_shim.config.template import find_placeholder
+from image_cri_shim.config.template import find_placeholders
 from image_cri_shim.errors import ConfigError, Problem
 
 # The keys that are part of one value, the offline registry.
 _OFFLINE = ("address", "auth", "offlinePriority")
 _DEFAULTS = Config()
+# What a file without any key means: the defaults, as an object of its own, for such a file may
+# also be one that was cut off.
+NOTHING_SAID = Config()
 # The file that is read unless another one is named.
 DEFAULT_CONFIG = "/etc/image-cri-shim.yaml"
 _NOT_REGULAR = "this is no regular file: name one that is"
@@ -83,12 +86,12 @@ def parse(text: str, filename: str) -> Config:
     """
     if len(text) > SIZE_LIMIT:
         raise _whole_file(filename, _TOO_BIG)
-    placeholder = find_placeholder(text, filename)
-    if placeholder is not None:
-        raise ConfigError([placeholder])
+    placeholders = find_placeholders(text, filename)
+    if placeholders:
+        raise ConfigError(placeholders)
     root = read_document(text, filename)
     if root is None or (isinstance(root, Scalar) and root.kind is Kind.NULL):
-        return _DEFAULTS
+        return NOTHING_SAID
     walk = Walk(filename)
     config = _config(walk.mapping(root, KEYS), walk)
     if walk.problems:

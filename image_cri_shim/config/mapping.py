@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 import attrs
 
 from image_cri_shim.config.document import REFUSED, Element, Kind, Mapping, Scalar, Sequence
-from image_cri_shim.config.keys import Key
+from image_cri_shim.config.keys import Key, instead_of
 from image_cri_shim.errors import Problem
 
 # What looks like a key is repeated; ``{auth:admin:secret}`` makes a key of something else.
@@ -96,7 +96,7 @@ class Walk:
                     )
                     self.refuse(place, path, message)
                 else:
-                    self.refuse(place, inner, f"unknown key ({hint})")
+                    self.refuse(place, inner, f"unknown key ({instead_of(name, keys) or hint})")
             elif not (isinstance(value, Scalar) and value.kind is Kind.NULL):
                 missing.discard(name)
                 item = self._value(value, known[name], inner)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from image_cri_shim.config.document import Kind, Scalar
+from image_cri_shim.config.excerpt import excerpt
 from image_cri_shim.config.fields import SOCKET
 from image_cri_shim.config.settings import Config
 from image_cri_shim.config.sockets import same_path
@@ -30,7 +31,9 @@ def override(
     )
     if not problems and chosen.cri is not None and same_path(chosen.shim, chosen.cri):
         option, other = ("--cri", "shim") if cri is not None else ("--shim", "cri")
-        message = f"expected another file than that of `{other}`, found {chosen.cri} for both"
+        message = (
+            f"expected another file than that of `{other}`, found {excerpt(chosen.cri)} for both"
+        )
         problems.append(_problem(option, message))
     if problems:
         raise ConfigError(problems)

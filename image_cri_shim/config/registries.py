@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any, cast
 
 import attrs
 
+from image_cri_shim.config.address import server_of
 from image_cri_shim.config.durations import format_duration
 from image_cri_shim.config.keys import OFFLINE_KEYS
 from image_cri_shim.config.mapping import Found, Walk
@@ -83,15 +85,17 @@ def _offline(found: dict[str, Found], walk: Walk) -> _Entry | None:
     registry = _DEFAULT if address is None else cast("Registry | None", address.value)
     more = cast("dict[str, Found]", found["offline"].value) if "offline" in found else {}
     if registry is None or _DEFAULT is None:
-        if more:
+        beside = ("auth", "offlinePriority")
+        said = [name for name in beside if name in found and found[name].value is not None]
+        for name in (*said, *(["offline"] if more else [])):
             message = (
                 f'expected no more about the offline registry, found `address: ""` '
                 f"({_line(address)}), which means none: leave this out, or write its address"
             )
-            walk.refuse(found["offline"], "offline", message)
+            walk.refuse(found[name], name, message)
         return None
-    beside = {"address": "address", "auth": "auth", "offlinePriority": "priority"}
-    given = more | {name: found[key] for key, name in beside.items() if key in found}
+    names = {"address": "address", "auth": "auth", "offlinePriority": "priority"}
+    given = more | {name: found[key] for key, name in names.items() if key in found}
     registry = attrs.evolve(registry, offline=True, priority=_DEFAULT.priority)
     doubt = ("address", "offline.prefix")
     certain = not walk.unclear("offline") and not any(walk.refused(path) for path in doubt)
@@ -182,24 +186,34 @@ def _check_budget(entry: _Entry, walk: Walk) -> None:
 def _each_once(entries: list[_Entry], walk: Walk) -> list[_Entry]:
     """Refuse a registry that is there twice, and a server that is addressed in two ways."""
     kept: list[_Entry] = []
-    by_name: dict[str, _Entry] = {}
-    by_domain: dict[str, _Entry] = {}
+    by_name: dict[Hashable, _Entry] = {}
+    by_server: dict[Hashable, _Entry] = {}
     for entry in entries:
         registry = entry.registry
-        name, domain = registry.name.lower(), registry.domain.lower()
+        domain = registry.domain.lower()
+        # With one name and two schemes it cannot be two servers either: their images have one name.
+        servers = (domain, server_of(registry))
+        names = [(server, registry.prefix) for server in servers]
         known = not walk.refused(entry.path)
-        first = by_name.get(name)
+        first = next((by_name[name] for name in names if name in by_name), None)
         if first is not None and entry.certain:
+            same = first.registry.domain.lower() == domain
+            which = "also as" if same else f"which is {first.registry.name.lower()} in"
+            comma = "" if same else ","
             message = (
-                f"expected each registry once, found {name} also as `{first.path}` "
-                f"({first.place}): leave one out, or give it another `prefix`"
+                f"expected each registry once, found {registry.name.lower()}{comma} {which} "
+                f"`{first.path}` ({first.place}): leave one out, or give it another `prefix`"
             )
             walk.refuse(entry.given["address"], entry.path, message)
             continue
         if entry.certain:
-            by_name[name] = entry
-        first = by_domain.setdefault(domain, entry) if known else entry
-        if first.registry.plain_http != registry.plain_http:
+            by_name |= dict.fromkeys(names, entry)
+        first = next((by_server[one] for one in servers if one in by_server), entry)
+        if not known:
+            first = entry
+        else:
+            by_server |= {one: entry for one in servers if one not in by_server}
+        if first.registry.url.lower() != registry.url.lower():
             message = (
                 f"expected {first.registry.url} as in `{first.path}` ({first.place}), "
                 f"found {registry.url}: write the same address for the same server"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable
 
+from image_cri_shim.config.excerpt import excerpt
+
 # The places in which runtimes put their socket, in the order in which they are tried.
 KNOWN_SOCKETS = (
     "/run/containerd/containerd.sock",
@@ -33,9 +35,9 @@ def parse_socket_path(text: str) -> str:
     """
     path = text.removeprefix(_PREFIX)
     if not path.startswith("/"):
-        raise ValueError(f"found {text}" if text else "found an empty text")
+        raise ValueError(f"found {excerpt(text)}" if text else "found an empty text")
     if path.endswith("/"):
-        raise ValueError(f"found {text}, a directory")
+        raise ValueError(f"found {excerpt(text)}, a directory")
     length = len(path.encode())
     if length > PATH_LIMIT:
         raise ValueError(f"found one of {length} bytes")

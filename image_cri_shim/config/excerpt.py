@@ -1,0 +1,17 @@
+"""Text that others wrote, fit to be repeated in a line for the operator."""
+
+from __future__ import annotations
+
+_LIMIT = 60
+
+
+def visible(text: str) -> str:
+    """Return ``text`` with escapes for what would not be seen, or would turn the line around."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def excerpt(text: str) -> str:
+    """Return ``text`` as it can be seen, cut where it gets too long for a message."""
+    return visible(text if len(text) <= _LIMIT else text[:_LIMIT] + "...")
