@@ -34,6 +34,8 @@ _TAG = re.compile(r"[\w][\w.-]{0,127}", re.ASCII)
 _HEX = re.compile(r"[0-9a-f]+", re.ASCII)
 _FULL_ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}", re.ASCII)
 _SHORT_ID = re.compile(r"(?:sha256:)?[0-9a-f]{1,63}", re.ASCII)
+# As clients shorten them; no image has such a name, while some are called by less of it, as cafe.
+_USUAL_SHORT_ID = re.compile(r"(?:sha256:)?[0-9a-f]{12,63}", re.ASCII)
 # Hexadecimal digits by digest algorithm (OCI image specification, "Descriptors").
 _DIGEST_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
 
@@ -88,6 +90,11 @@ def is_image_id(text: str) -> bool:
 def may_be_short_id(text: str) -> bool:
     """Tell whether ``text`` may be an abbreviated image ID; only the runtime knows."""
     return _SHORT_ID.fullmatch(text) is not None
+
+
+def is_usual_short_id(text: str) -> bool:
+    """Tell whether ``text`` is abbreviated as clients do it, to 12 hex digits or a few more."""
+    return _USUAL_SHORT_ID.fullmatch(text) is not None
 
 
 def identifies(text: str, image_id: str) -> bool:

@@ -19,7 +19,12 @@ from image_cri_shim.cri.upstream import Upstream
 from image_cri_shim.decision import Candidate, Decision, Pull, Registry
 from image_cri_shim.policy import Policy
 from image_cri_shim.redaction import Redactor
-from image_cri_shim.reference import DEFAULT_DOMAIN, InvalidReferenceError, is_image_id
+from image_cri_shim.reference import (
+    DEFAULT_DOMAIN,
+    InvalidReferenceError,
+    is_image_id,
+    is_usual_short_id,
+)
 
 
 class Resolve(Protocol):
@@ -165,21 +170,21 @@ class Puller:
 def _is_for_the_runtime(attempts: Attempts, policy: Policy) -> bool:
     """Tell whether an image is no reference: an ID, or what the runtime itself must refuse.
 
-    The beginning of an ID is a name: a runtime that is asked to pull it takes it for one, whatever
-    it holds.
+    So is the beginning of an ID in its usual length. Less than that is a name: a runtime that is
+    asked to pull it takes it for one, whatever it holds.
 
     :raises RpcError: it is none, and the runtime might take it for one that it may not pull.
     """
     image = attempts.request.image
     try:
-        policy.plan(image)
+        plan = policy.plan(image)
     except InvalidReferenceError as error:
         rule = _forbidding_rule(policy, image)
         if rule:
             raise unreadable(str(error), rule, attempts.redactor) from error
         # The runtime says in its own words what is wrong with it.
         return True
-    return False
+    return plan.origin_allowed and is_usual_short_id(image)
 
 
 def _note_end(attempts: Attempts, candidate: Candidate, routing: Routing) -> None:

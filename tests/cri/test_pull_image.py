@@ -294,7 +294,18 @@ def holding(**held: str) -> Script:
     return script
 
 
-@pytest.mark.parametrize("image", ["abab", "sha256:abab", "ab" * 31 + "a"])
+@pytest.mark.parametrize("image", ["ab" * 6, f"sha256:{'ab' * 6}", "ab" * 31 + "a"])
+def test_an_id_of_the_usual_length_is_never_asked_of_a_registry(
+    client: CRI, upstream: ScriptedUpstream, image: str
+) -> None:
+    upstream.scripts["PullImage"] = refuse(5, b"no such image")
+    with pytest.raises(grpc.RpcError, match="no such image"):
+        client.pull(image)
+    (request,) = requests(upstream)
+    assert request.image.image == image
+
+
+@pytest.mark.parametrize("image", ["abab", "sha256:abab", "ab" * 5 + "a"])
 def test_what_begins_like_an_id_that_the_runtime_knows_is_a_name(
     shim: Shim, client: CRI, upstream: ScriptedUpstream, image: str
 ) -> None:
