@@ -15,6 +15,7 @@ import attrs
 
 from image_cri_shim.reference import (
     DEFAULT_DOMAIN,
+    HTTPS_PORT,
     ImageReference,
     is_repository,
     is_tag,
@@ -23,8 +24,6 @@ from image_cri_shim.reference import (
 )
 
 _LIMIT = 512
-# The port that is meant where none is written; who writes it gets no further than who does not.
-_HTTPS = ":443"
 _TAG_LIMIT = 128
 _HOST = re.compile(
     r"[A-Za-z0-9._*-]+(?::(?:[0-9]+|\*))?|\[[A-Fa-f0-9:*]+\](?::(?:[0-9]+|\*))?", re.ASCII
@@ -60,7 +59,8 @@ class Pattern:
         """
         domain = reference.domain.lower()
         return (
-            (self._has_host(domain) or self._has_host(domain.removesuffix(_HTTPS)))
+            # Who writes the port that is meant without it gets no further than who does not.
+            (self._has_host(domain) or self._has_host(domain.removesuffix(HTTPS_PORT)))
             and (not self.path or self._has_path(reference))
             and (not self.tag or matches_tag(self.tag, reference))
         )

@@ -14,6 +14,7 @@ import attrs
 from image_cri_shim.decision import Candidate, Registry
 from image_cri_shim.reference import (
     DEFAULT_DOMAIN,
+    HTTPS_PORT,
     NAME_LIMIT,
     TEXT_LIMIT,
     ImageReference,
@@ -33,12 +34,11 @@ _DOCKER_HUB = frozenset(
         "registry.hub.docker.com",
     }
 )
-_HTTPS = ":443"
 
 
 def is_docker_hub(registry: Registry) -> bool:
     """Tell whether a registry is Docker Hub, under whichever of its names."""
-    return registry.domain.lower().removesuffix(_HTTPS) in _DOCKER_HUB
+    return registry.domain.lower().removesuffix(HTTPS_PORT) in _DOCKER_HUB
 
 
 def in_order(registries: Iterable[Registry]) -> tuple[Registry, ...]:

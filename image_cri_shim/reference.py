@@ -16,7 +16,9 @@ DEFAULT_DOMAIN = "docker.io"
 DEFAULT_TAG = "latest"
 # The name that very old clients use for Docker Hub; runtimes treat it as docker.io.
 _LEGACY_DEFAULT_DOMAIN = "index.docker.io"
-_OFFICIAL_NAMESPACE = "library/"
+OFFICIAL_NAMESPACE = "library/"
+# What a domain may end with that means the same server as without it.
+HTTPS_PORT = ":443"
 # The longest repository that runtimes accept, in characters.
 _REPOSITORY_LIMIT = 255
 # The longest name, its domain included, that they all accept: those from before 2024 count it in.
@@ -136,7 +138,7 @@ def stands_for_itself(domain: str) -> bool:
 def short_path(reference: ImageReference) -> str:
     """Return a reference's path as it is usually written: ``nginx`` for ``library/nginx``."""
     path = reference.repository
-    short = path.removeprefix(_OFFICIAL_NAMESPACE)
+    short = path.removeprefix(OFFICIAL_NAMESPACE)
     return short if reference.domain == DEFAULT_DOMAIN and "/" not in short else path
 
 
@@ -162,7 +164,7 @@ def parse_reference(text: str) -> ImageReference:
     if colon and not is_tag(tag):
         raise InvalidReferenceError(f"{text!r} has an invalid tag {tag!r}")
     if domain == DEFAULT_DOMAIN and "/" not in repository:
-        repository = _OFFICIAL_NAMESPACE + repository
+        repository = OFFICIAL_NAMESPACE + repository
     # Runtimes pull foo_bar.com/image from that host too: for them it is all one path, and what
     # stands before its first slash is where they connect to.
     if _DOMAIN.fullmatch(domain) is None and _COMPONENT.fullmatch(domain) is None:

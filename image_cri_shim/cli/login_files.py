@@ -26,11 +26,9 @@ def check_login(registry: Registry) -> Iterator[Finding]:
         yield _problem(cannot_use(path, str(problem)))
         return
     if isinstance(found, Helper):
-        program = f"docker-credential-{found.name}"
-        if shutil.which(program) is None:
-            yield _problem(
-                cannot_use(path, f"the credential helper that it names, {program}, is not in PATH")
-            )
+        if shutil.which(found.program) is None:
+            why = f"the credential helper that it names, {found.program}, is not in PATH"
+            yield _problem(cannot_use(path, why))
     elif found is None:
         yield Finding(
             "authFile",

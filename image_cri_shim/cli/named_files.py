@@ -5,9 +5,7 @@ They are read by what the daemon reads them with, which it does when it first ne
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterator
-from pathlib import Path
 
 import attrs
 
@@ -15,6 +13,7 @@ from image_cri_shim.cli.certificate_files import check_authorities, check_own, h
 from image_cri_shim.cli.finding import Finding
 from image_cri_shim.cli.login_files import check_login, holds_secrets
 from image_cri_shim.config import Config
+from image_cri_shim.config.caution import public_secret
 from image_cri_shim.decision import Registry
 
 
@@ -48,9 +47,9 @@ def _exposed(registries: dict[str, Registry]) -> Iterator[Finding]:
     warned = set()
     for key, registry in registries.items():
         for inner, path, what in _secrets(registry):
-            if path not in warned and _is_public(path):
+            words = "" if path in warned else public_secret(path, what)
+            if words:
                 warned.add(path)
-                words = f"{path} holds {what} and everybody can read it: chmod 600 {path}"
                 yield Finding(f"{key}.{inner}", words)
 
 
@@ -61,10 +60,3 @@ def _secrets(registry: Registry) -> Iterator[tuple[str, str, str]]:
     for inner, path in (("certFile", registry.cert_file), ("keyFile", registry.key_file)):
         if path is not None and holds_key(path):
             yield inner, path, "a private key"
-
-
-def _is_public(path: str) -> bool:
-    try:
-        return bool(Path(path).stat().st_mode & stat.S_IROTH)
-    except (OSError, ValueError):
-        return False

@@ -46,13 +46,19 @@ def exposure(path: str, config: Config) -> str:
     """Return what to warn of if everybody on the machine can read the passwords in a file."""
     if all(registry.credentials is None for registry in config.all_registries):
         return ""
+    return public_secret(path, "a password")
+
+
+def public_secret(path: str, what: str) -> str:
+    """Return what to warn of if everybody on the machine can read a file with a secret.
+
+    :param what: the secret, for the operator.
+    """
     try:
         readable = Path(path).stat().st_mode & stat.S_IROTH
-    except OSError:
+    except (OSError, ValueError):
         return ""
-    return (
-        f"{path} holds a password and everybody can read it: chmod 600 {path}" if readable else ""
-    )
+    return f"{path} holds {what} and everybody can read it: chmod 600 {path}" if readable else ""
 
 
 def _exposed(registry: Registry) -> Iterator[str]:

@@ -9,11 +9,7 @@ from __future__ import annotations
 import attrs
 
 from image_cri_shim.pattern import Pattern, matches_glob
-from image_cri_shim.reference import DEFAULT_DOMAIN
-
-# A host without a port means this one as well.
-_HTTPS = ":443"
-_LIBRARY = "library/"
+from image_cri_shim.reference import DEFAULT_DOMAIN, HTTPS_PORT, OFFICIAL_NAMESPACE
 
 
 @attrs.define
@@ -33,7 +29,7 @@ def is_own(host: str, own: frozenset[str]) -> bool:
 
     :param own: the domains of these registries.
     """
-    return host in own or f"{host}{_HTTPS}" in own
+    return host in own or f"{host}{HTTPS_PORT}" in own
 
 
 def covers(wide: Pattern, narrow: Pattern) -> bool:
@@ -83,12 +79,12 @@ def _hosts_may_overlap(one: str, other: str) -> bool:
     if "*" in one and "*" in other:
         return True
     literal, pattern = (other, one) if "*" in one else (one, other)
-    return any(_means(pattern, domain) for domain in (literal, f"{literal}{_HTTPS}"))
+    return any(_means(pattern, domain) for domain in (literal, f"{literal}{HTTPS_PORT}"))
 
 
 def _means(host: str, domain: str) -> bool:
     """Tell whether a host's pattern means a domain."""
-    return matches_glob(host, domain) or matches_glob(host, domain.removesuffix(_HTTPS))
+    return matches_glob(host, domain) or matches_glob(host, domain.removesuffix(HTTPS_PORT))
 
 
 def _texts(path: str, *, hub: bool) -> tuple[set[str], tuple[str, ...]]:
@@ -98,6 +94,6 @@ def _texts(path: str, *, hub: bool) -> tuple[set[str], tuple[str, ...]]:
     """
     beginning, glob, _ = (path or "*").partition("*")
     # A short name has no slash, so nothing with one is a part of it.
-    prefixes = ("", _LIBRARY) if hub and "/" not in beginning else ("",)
+    prefixes = ("", OFFICIAL_NAMESPACE) if hub and "/" not in beginning else ("",)
     named = [f"{prefix}{beginning}" for prefix in prefixes]
     return (set(), tuple(named)) if glob else (set(named), (f"{path}/",))

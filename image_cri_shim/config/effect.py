@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable
 from typing import cast
 
 from image_cri_shim.config.coverage import Effort, covers, may_overlap
-from image_cri_shim.config.mapping import Found, Walk
+from image_cri_shim.config.mapping import Found, Walk, items_of
 from image_cri_shim.pattern import Pattern
 
 
@@ -22,7 +22,7 @@ def check_parts(
     :param effort: what it may take, for all rules of a file together.
     """
     for name in ("match", "tags", "exclude"):
-        _check_repeated(_items(given, name), walk)
+        _check_repeated(items_of(given, name), walk)
     if _leaves_alone(given, path, walk):
         for name in ("exclude", "rewrite"):
             if name in given and given[name].value:
@@ -35,7 +35,7 @@ def check_parts(
         return
     origins = list(_origins(given))
     if "match" in given and not walk.refused(f"{path}.match"):
-        _check_meant(given["match"], [*_items(given, "exclude"), *origins], own, effort, walk)
+        _check_meant(given["match"], [*items_of(given, "exclude"), *origins], own, effort, walk)
     _check_order(origins, effort, walk)
 
 
@@ -112,11 +112,7 @@ def _check_order(origins: list[Found], effort: Effort, walk: Walk) -> None:
 
 
 def _origins(given: dict[str, Found]) -> Iterable[Found]:
-    for item in _items(given, "rewrite"):
+    for item in items_of(given, "rewrite"):
         pair = cast("dict[str, Found]", item.value)
         if "from" in pair:
             yield pair["from"]
-
-
-def _items(given: dict[str, Found], name: str) -> list[Found]:
-    return cast("list[Found]", given[name].value) if name in given else []

@@ -6,6 +6,7 @@ import difflib
 import itertools
 import re
 from collections.abc import Collection, Iterator
+from typing import cast
 
 import attrs
 
@@ -34,6 +35,11 @@ class Found:
     line: int
     column: int
     path: str
+
+
+def items_of(given: dict[str, Found], name: str) -> list[Found]:
+    """Return what a list among the values of a mapping's keys holds; nothing if it is not given."""
+    return cast("list[Found]", given[name].value) if name in given else []
 
 
 class Walk:

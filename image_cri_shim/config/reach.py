@@ -9,12 +9,11 @@ import attrs
 
 from image_cri_shim.config.coverage import Effort, covers_path, covers_text, is_own
 from image_cri_shim.config.mapping import Found, Walk
+from image_cri_shim.config.sources import listed
 from image_cri_shim.pattern import Pattern
 from image_cri_shim.rules import Rule
 
 _EVERYTHING = ("", "*")
-# How many rules a message names.
-_NAMED = 3
 
 
 @attrs.frozen
@@ -140,5 +139,4 @@ def _wider(path: str) -> Iterator[str]:
 
 def _numbers(lines: dict[int, int]) -> str:
     """Name rules by their numbers and lines."""
-    named = [f"rule {number} (line {line})" for number, line in sorted(lines.items())]
-    return " and ".join(named[:_NAMED]) + (" and others" if len(named) > _NAMED else "")
+    return listed([f"rule {number} (line {line})" for number, line in sorted(lines.items())])

@@ -10,7 +10,7 @@ import attrs
 from image_cri_shim.config.address import server_of
 from image_cri_shim.config.durations import format_duration
 from image_cri_shim.config.keys import OFFLINE_KEYS
-from image_cri_shim.config.mapping import Found, Walk
+from image_cri_shim.config.mapping import Found, Walk, items_of
 from image_cri_shim.config.settings import Config
 from image_cri_shim.credentials import Credentials
 from image_cri_shim.decision import Registry
@@ -104,7 +104,7 @@ def _offline(found: dict[str, Found], walk: Walk) -> _Entry | None:
 
 def _others(found: dict[str, Found], walk: Walk) -> tuple[list[_Entry], bool]:
     """Return the registries whose address is right, and whether these are all."""
-    items = cast("list[Found]", found["registries"].value) if "registries" in found else []
+    items = items_of(found, "registries")
     entries = []
     for item in items:
         given = cast("dict[str, Found]", item.value)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import cast
 
 from image_cri_shim.config.coverage import Effort
 from image_cri_shim.config.effect import check_parts
-from image_cri_shim.config.mapping import Found, Walk
+from image_cri_shim.config.mapping import Found, Walk, items_of
 from image_cri_shim.config.pattern_fields import fixed_part
 from image_cri_shim.config.reach import Taken
 from image_cri_shim.config.registries import Registries
@@ -32,9 +31,9 @@ def read_rules(found: dict[str, Found], registries: Registries, walk: Walk) -> t
     taken = Taken(known, Effort(_COMPARED))
     effort = Effort(_COMPARED)
     rules = []
-    for number, item in enumerate(_items(found, "rules"), start=1):
+    for number, item in enumerate(items_of(found, "rules"), start=1):
         given = cast("dict[str, Found]", item.value)
-        match = tuple(cast("Pattern", one.value) for one in _items(given, "match"))
+        match = tuple(cast("Pattern", one.value) for one in items_of(given, "match"))
         named = _named(given, names, walk)
         rewrite = _rewrites(given, walk)
         whole = bool(match) and not walk.refused(f"{item.path}.match")
@@ -43,9 +42,9 @@ def read_rules(found: dict[str, Found], registries: Registries, walk: Walk) -> t
         rule = Rule(
             number,
             match,
-            tags=tuple(cast("str", one.value) for one in _items(given, "tags")),
+            tags=tuple(cast("str", one.value) for one in items_of(given, "tags")),
             registries=named,
-            exclude=tuple(cast("Pattern", one.value) for one in _items(given, "exclude")),
+            exclude=tuple(cast("Pattern", one.value) for one in items_of(given, "exclude")),
             rewrite=rewrite,
             origin_allowed=not _says_no(given, "originAllowed"),
         )
@@ -83,7 +82,7 @@ def _named(given: dict[str, Found], names: _Names, walk: Walk) -> tuple[str, ...
     if "registries" not in given:
         return None
     places: dict[str, Found] = {}
-    for item in _items(given, "registries"):
+    for item in items_of(given, "registries"):
         name = cast("str", item.value)
         if name in places:
             first = places[name]
@@ -106,7 +105,7 @@ def _named(given: dict[str, Found], names: _Names, walk: Walk) -> tuple[str, ...
 
 def _rewrites(given: dict[str, Found], walk: Walk) -> tuple[Rewrite, ...]:
     rewrites = []
-    for item in _items(given, "rewrite"):
+    for item in items_of(given, "rewrite"):
         pair = cast("dict[str, Found]", item.value)
         if "from" not in pair or "to" not in pair:
             continue
@@ -120,10 +119,6 @@ def _rewrites(given: dict[str, Found], walk: Walk) -> tuple[Rewrite, ...]:
             walk.refuse(pair["to"], pair["to"].path, message)
         rewrites.append(Rewrite(origin, path))
     return tuple(rewrites)
-
-
-def _items(given: dict[str, Found], name: str) -> Iterable[Found]:
-    return cast("list[Found]", given[name].value) if name in given else ()
 
 
 def _says_no(given: dict[str, Found], name: str) -> bool:

@@ -99,10 +99,6 @@ class LookUpCache:
             del self._kept[key]
             self._count("forgotten")
 
-    def clear(self) -> None:
-        """Drop everything."""
-        self._kept.clear()
-
     def _count(self, what: str) -> None:
         if self._counts:
             changed = {what: getattr(self.statistics, what) + 1}

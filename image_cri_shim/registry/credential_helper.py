@@ -58,7 +58,7 @@ def ask_helper(reactor: Processes, helper: Helper) -> Deferred[Credentials | Non
     :raises Unanswered: it is not there, fails, takes longer than PATIENCE or answers nonsense; in
         words that repeat nothing of what it wrote.
     """
-    program = _program(helper)
+    program = helper.program
     path = shutil.which(program)
     if path is None:
         return fail(_unanswered(program, "not found in PATH"))
@@ -81,11 +81,7 @@ def ask_helper(reactor: Processes, helper: Helper) -> Deferred[Credentials | Non
 
 def no_answer(helper: Helper, seconds: float) -> Unanswered:
     """Return what says that a helper has not answered in a time."""
-    return _unanswered(_program(helper), f"no answer within {seconds:.3g}s", timed_out=True)
-
-
-def _program(helper: Helper) -> str:
-    return f"docker-credential-{helper.name}"
+    return _unanswered(helper.program, f"no answer within {seconds:.3g}s", timed_out=True)
 
 
 def _unanswered(program: str, why: str, *, timed_out: bool = False) -> Unanswered:
@@ -161,7 +157,7 @@ class _Run(ProcessProtocol):
         except ValueError as problem:
             if not whole and self._status.exitCode == 0:
                 return
-            outcome = Failure(_unanswered(_program(self._helper), str(problem)))
+            outcome = Failure(_unanswered(self._helper.program, str(problem)))
         self._end()
         self.over(outcome)
 
@@ -171,7 +167,7 @@ class _Run(ProcessProtocol):
 
     def _give_up(self, why: str) -> None:
         self._end()
-        self.over(Failure(_unanswered(_program(self._helper), why)))
+        self.over(Failure(_unanswered(self._helper.program, why)))
 
     def _settle(self) -> None:
         if self._timer.active():

@@ -38,6 +38,11 @@ class Helper:
     name: str
     server: str
 
+    @property
+    def program(self) -> str:
+        """What is run."""
+        return f"docker-credential-{self.name}"
+
 
 @attrs.frozen
 class DockerConfig:

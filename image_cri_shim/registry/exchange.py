@@ -28,7 +28,7 @@ _MOST_REDIRECTS = 5
 # Bytes of a body that are read: more than any error message or token has.
 BODY_LIMIT = 64 * 1024
 # Seconds; nobody shall be able to keep a registry out of use for longer.
-_LONGEST_RETRY_AFTER = 3600.0
+RETRY_LIMIT = 3600.0
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _USER_AGENT = f"image-cri-shim/{__version__}"
 
@@ -69,14 +69,14 @@ class Reply:
         if value is None:
             return None
         if value.isascii() and value.isdigit():
-            return min(float(value), _LONGEST_RETRY_AFTER)
+            return min(float(value), RETRY_LIMIT)
         try:
             until = parsedate_to_datetime(value)
             now = parsedate_to_datetime(self.value("Date") or "")
             seconds = (until - now).total_seconds()
         except (TypeError, ValueError, OverflowError):
             return None
-        return min(seconds, _LONGEST_RETRY_AFTER) if seconds > 0 else None
+        return min(seconds, RETRY_LIMIT) if seconds > 0 else None
 
 
 def origin(url: str) -> tuple[str, str, int]:

@@ -17,13 +17,11 @@ from image_cri_shim.clock import Clock
 from image_cri_shim.decision import Outcome
 from image_cri_shim.logs import logger
 from image_cri_shim.registry.answer import Answer
+from image_cri_shim.registry.exchange import RETRY_LIMIT
 
 # Look-ups without an answer, one after the other, that open a breaker. A time-out opens it at once,
 # for the next one would cost as much; so does a registry that asks to be left alone.
 THRESHOLD = 3
-# Seconds that a registry can ask to be left alone at most: no mistake of its costs a day.
-RETRY_LIMIT = 3600.0
-
 _log = logger("image-cri-shim")
 
 

@@ -11,12 +11,12 @@ from image_cri_shim.decision import Registry
 from image_cri_shim.registry.credential_helper import Processes, ask_helper, no_answer
 from image_cri_shim.registry.docker_config import DockerConfig, Helper, parse_docker_config
 from image_cri_shim.registry.failure import Unanswered
+from image_cri_shim.registry.health import BackOff
 from image_cri_shim.registry.local_file import Reread, cannot_use, read_file
 from image_cri_shim.singleflight import SingleFlight
 
-# Seconds that a helper is left alone that has failed; doubled each time that it fails again.
-_FIRST_DELAY = 5.0
-_LONGEST_DELAY = 300.0
+# For how long a helper is left alone that has failed: as long as a registry would be.
+_BACK_OFF = BackOff()
 # Seconds; one that nobody wanted to wait for any longer has failed too, if that was so long.
 _LONG = 5.0
 
@@ -36,13 +36,13 @@ class _Kept:
 class _Failure:
     """How a helper has failed.
 
-    :ivar delay: seconds that nobody asks again.
-    :ivar until: on the clock; the end of that time.
+    :ivar failures: how often it has failed without an answer in between.
+    :ivar until: on the clock; until then nobody asks again.
     """
 
     detail: str
     timed_out: bool
-    delay: float
+    failures: int
     until: float
 
 
@@ -128,8 +128,9 @@ class Keyring:
             reason = no_answer(helper, now - asked)
         if isinstance(reason, Unanswered):
             before = self._failures.get(helper)
-            delay = _FIRST_DELAY if before is None else min(2 * before.delay, _LONGEST_DELAY)
-            self._failures[helper] = _Failure(reason.detail, reason.timed_out, delay, now + delay)
+            failures = 1 if before is None else before.failures + 1
+            until = now + _BACK_OFF.delay(failures, None, 0.0)
+            self._failures[helper] = _Failure(reason.detail, reason.timed_out, failures, until)
         return failure
 
 

@@ -37,7 +37,6 @@ _BAD_REQUEST = 400
 _DENIED = frozenset({401, 403})
 # They may say when to come back.
 _BUSY = frozenset({429, 503})
-_SERVER_ERRORS = range(500, 600)
 # What can stand in a header without ending it (RFC 6750 allows even less).
 _TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9.:\[\]-]*")
@@ -193,12 +192,9 @@ def _granted(reply: Reply, credentials: Credentials | None) -> tuple[str, float]
     elif status in _DENIED and credentials is not None:
         raise Unanswered(f"{status} wrong credentials", refused=True)
     elif status in _DENIED:
-        why = f"{status} and no credentials are configured"
-        raise Unanswered(why, refused=True)
+        raise Unanswered(f"{status} and no credentials are configured", refused=True)
     if status in _BUSY:
         raise Unanswered(str(status), retry_after=reply.retry_after)
-    if status in _SERVER_ERRORS:
-        raise Unanswered(str(status))
     if status != _OK:
         raise Unanswered(str(status))
     if not reply.whole:
