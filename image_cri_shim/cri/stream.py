@@ -1,120 +1,63 @@
 """Raw gRPC streams: headers and frames as they came, for whoever passes them on.
 
 With ``transport`` the only module that reaches into grpclib; see there why.
-
-Frames are gRPC's "Length-Prefixed-Message" (gRPC over HTTP/2, "Requests"): one byte for the
-compression, four for the length, the message.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import grpclib.protocol
 import h2.exceptions
 from h2.errors import ErrorCodes
 
+from image_cri_shim.cri.budget import Budget
+from image_cri_shim.cri.inbox import (
+    MESSAGE_LIMIT,
+    PREFIX_LENGTH,
+    BadFrame,
+    Inbox,
+    MessageTooLarge,
+    Overloaded,
+    StreamLost,
+)
+from image_cri_shim.cri.watch import Watch
+
+if TYPE_CHECKING:
+    from image_cri_shim.cri.gathering import Gathering
+
+__all__ = [
+    "MESSAGE_LIMIT",
+    "PREFIX_LENGTH",
+    "BadFrame",
+    "Headers",
+    "MessageTooLarge",
+    "Overloaded",
+    "RawConnection",
+    "RawStream",
+    "StreamLost",
+]
+
 Headers = list[tuple[bytes, bytes]]
 
-# The kubelet's own limit for one message, in bytes.
-MESSAGE_LIMIT = 16 * 1024 * 1024
-PREFIX_LENGTH = 5
+# The most bytes in one DATA frame, whatever the peer takes: others want to write too.
+_PIECE = 256 * 1024
 
 
-class StreamLost(Exception):
-    """A stream ended early: reset by the peer, or its connection is gone.
+class RawConnection(grpclib.protocol.Connection):
+    """grpclib's connection, and what its streams share.
 
-    :ivar reset: the error code of the peer's RST_STREAM, or None where the connection went.
+    :ivar arriving: pays for what has arrived and was not read.
+    :ivar leaving: pays for messages that a peer has no room for; None if others bound them.
+    :ivar watch: ends calls whose message has begun and does not go on, if the peer's do.
+    :ivar last_stream: the last stream that the peer takes, once it goes away.
     """
 
-    def __init__(self, reason: str, reset: int | None = None) -> None:
-        super().__init__(reason)
-        self.reset = reset
-
-
-class MessageTooLarge(Exception):
-    """A peer announced a message of more bytes than are taken; nothing of it was buffered."""
-
-
-class BadFrame(Exception):
-    """A peer's bytes are no whole gRPC frame."""
-
-
-class _Inbox:
-    """What has arrived on a stream and nobody has read.
-
-    Bytes are acknowledged (RFC 9113, section 5.2) only when they are read, so a slow reader slows
-    the sender. This replaces grpclib's ``Buffer``, whose interface towards ``EventsProcessor`` it
-    keeps: ``add``, ``eof``, ``unacked_size``.
-    """
-
-    def __init__(self, acknowledge: Callable[[int], None]) -> None:
-        self._acknowledge = acknowledge
-        self._bytes = bytearray()
-        self._chunks: list[bytes] = []
-        self._unacknowledged = 0
-        self.ended = False
-        self.error: StreamLost | None = None
-        self.changed = asyncio.Event()
-
-    def add(self, data: bytes, ack_size: int) -> None:
-        self._chunks.append(data)
-        self._unacknowledged += ack_size
-        self.changed.set()
-
-    def eof(self) -> None:
-        self.ended = True
-        self.changed.set()
-
-    def fail(self, error: StreamLost) -> None:
-        self.error = error
-        self.changed.set()
-
-    @property
-    def empty(self) -> bool:
-        return not self._bytes and not self._chunks
-
-    def unacked_size(self) -> int:
-        return self._unacknowledged
-
-    def _take(self) -> None:
-        self._bytes += self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks.clear()
-        size, self._unacknowledged = self._unacknowledged, 0
-        self._acknowledge(size)
-
-    async def frame(self) -> bytes | None:
-        """Return the next whole frame, or None at the end of the stream."""
-        buffer = self._bytes
-        while True:
-            have = len(buffer)
-            if have >= PREFIX_LENGTH:
-                need = PREFIX_LENGTH + int.from_bytes(buffer[1:PREFIX_LENGTH], "big")
-                if need > PREFIX_LENGTH + MESSAGE_LIMIT:
-                    raise MessageTooLarge(
-                        f"message of {need - PREFIX_LENGTH} bytes is larger than "
-                        f"the limit of {MESSAGE_LIMIT}"
-                    )
-                if have >= need:
-                    frame = bytes(buffer[:need])
-                    del buffer[:need]
-                    return frame
-            # Only now: what is taken is acknowledged, and the peer sends as much again.
-            if self._chunks:
-                self._take()
-                continue
-            # A server that answers before it has read everything ends its side and then resets
-            # the stream: what it answered counts.
-            if self.ended:
-                if have:
-                    raise BadFrame("the stream ended in the middle of a message")
-                return None
-            if self.error is not None:
-                raise self.error
-            self.changed.clear()
-            await self.changed.wait()
+    arriving: Budget
+    leaving: Budget | None = None
+    watch: Watch | None = None
+    last_stream: int | None = None
 
 
 class RawStream(grpclib.protocol.Stream):
@@ -125,16 +68,24 @@ class RawStream(grpclib.protocol.Stream):
     """
 
     id: int
-    buffer: _Inbox  # type: ignore[assignment] # the same interface towards EventsProcessor
+    connection: RawConnection
+    buffer: Inbox  # type: ignore[assignment] # the same interface towards EventsProcessor
     reset_code: int | None = None
     wrote_headers = False
+    # The peer's word that it has not begun the call.
+    refused = False
+    # For calls that we make: what was written to the connection before this one's headers.
+    _written_before: int | None = None
 
     def init_stream(self, stream_id: int, connection: grpclib.protocol.Connection) -> None:
         """Replace grpclib's buffer of bytes by one of frames."""
         super().init_stream(stream_id, connection)
+        raw = cast("RawConnection", connection)
         # Closing a connection deletes its transport; what is read afterwards needs no window.
-        self.buffer = _Inbox(
-            lambda size: None if connection.is_closing() else connection.ack(stream_id, size)
+        self.buffer = Inbox(
+            lambda size: None if raw.is_closing() else raw.ack(stream_id, size),
+            raw.arriving,
+            raw.watch,
         )
 
     async def start(
@@ -151,8 +102,8 @@ class RawStream(grpclib.protocol.Stream):
         while True:
             if not connection.write_ready.is_set():
                 await connection.write_ready.wait()
-            if connection.is_closing():
-                raise StreamLost("the connection is closed")
+            if connection.is_closing() or connection.last_stream is not None:
+                raise StreamLost("the connection is closed", unprocessed=True)
             stream_id = self._h2_connection.get_next_available_stream_id()
             try:
                 self._h2_connection.send_headers(stream_id, cast("Any", headers))
@@ -162,6 +113,7 @@ class RawStream(grpclib.protocol.Stream):
                 continue
             self.init_stream(stream_id, connection)
             release = processor.register(self)
+            self._written_before = self._gathering.given
             connection.flush()
             return release
 
@@ -215,28 +167,43 @@ class RawStream(grpclib.protocol.Stream):
         """Send one frame, as the windows of the stream and of the connection allow.
 
         :param frame: not empty.
+        :raises Overloaded: the peer has no room for it, and too many others wait already.
         """
         position, total = 0, len(frame)
-        while True:
-            if not self.connection.write_ready.is_set():
-                await self.connection.write_ready.wait()
-            self._check()
-            window = self._h2_connection.local_flow_control_window(self.id)
-            if window <= 0:
-                self.window_updated.clear()
-                await self.window_updated.wait()
-                continue
-            size = min(window, self._h2_connection.max_outbound_frame_size, total - position)
-            chunk = frame if size == total else frame[position : position + size]
-            position += size
-            last = position == total
-            try:
-                self._h2_connection.send_data(self.id, chunk, end_stream=end and last)
-            except h2.exceptions.ProtocolError as error:
-                raise StreamLost("the stream is closed") from error
-            self.connection.flush()
-            if last:
-                return
+        connection = self.connection
+        leaving = None
+        try:
+            while True:
+                ready = connection.write_ready.is_set()
+                if ready:
+                    self._check()
+                    window = self._h2_connection.local_flow_control_window(self.id)
+                if not ready or window <= 0:
+                    if leaving is None and connection.leaving is not None:
+                        if not connection.leaving.take(total, 0):
+                            raise Overloaded(total, connection.leaving)
+                        leaving = connection.leaving
+                    if not ready:
+                        await connection.write_ready.wait()
+                    else:
+                        self.window_updated.clear()
+                        await self.window_updated.wait()
+                    continue
+                most = min(window, self._h2_connection.max_outbound_frame_size, _PIECE)
+                size = min(most, total - position)
+                chunk = frame if size == total else frame[position : position + size]
+                position += size
+                last = position == total
+                try:
+                    self._h2_connection.send_data(self.id, chunk, end_stream=end and last)
+                except h2.exceptions.ProtocolError as error:
+                    raise StreamLost("the stream is closed") from error
+                connection.flush()
+                if last:
+                    return
+        finally:
+            if leaving is not None:
+                leaving.give(total)
 
     async def write_end(self) -> None:
         """Say that nothing more is sent."""
@@ -269,10 +236,22 @@ class RawStream(grpclib.protocol.Stream):
 
     def __terminated__(self, reason: str) -> None:
         """Take note of a reset or of the connection's end; wake everyone."""
-        self.buffer.fail(StreamLost(reason, self.reset_code))
+        unprocessed = (
+            self.refused
+            # RFC 9113, section 8.7.
+            or self.reset_code == ErrorCodes.REFUSED_STREAM
+            or (
+                self._written_before is not None and self._gathering.reached <= self._written_before
+            )
+        )
+        self.buffer.fail(StreamLost(reason, self.reset_code, unprocessed=unprocessed))
         self.headers_received.set()
         self.trailers_received.set()
         self.window_updated.set()
+
+    @property
+    def _gathering(self) -> Gathering:
+        return cast("Gathering", self._transport)
 
     def _check(self) -> None:
         if self.buffer.error is not None:

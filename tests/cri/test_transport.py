@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 import grpclib
-import grpclib.client
 import grpclib.config
 import grpclib.protocol
-import grpclib.server
-import h2.config
 import h2.connection
 import h2.events
 import pytest
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
-from image_cri_shim.cri.stream import RawStream, StreamLost
-from image_cri_shim.cri.transport import RawChannel, RawServer, _http2_config, _Protocol
-from tests.cri.background import Background
+from image_cri_shim.cri.stream import Overloaded, StreamLost
+from tests.cri.memory_peer import Peer, in_memory
 from tests.cri.scripted import DONE, FIRST, frame
 
 # Called or overridden: the parameters that are given, by position or by name.
@@ -37,6 +32,8 @@ CALLED: list[tuple[Any, str, list[str]]] = [
     (grpclib.protocol.Buffer, "add", ["data", "ack_size"]),
     (grpclib.protocol.Buffer, "eof", []),
     (grpclib.protocol.Buffer, "unacked_size", []),
+    (grpclib.protocol.Connection, "__init__", ["connection", "transport", "config"]),
+    (grpclib.protocol.Connection, "initialize", []),
     (grpclib.protocol.Connection, "ack", ["stream_id", "size"]),
     (grpclib.protocol.Connection, "flush", []),
     (grpclib.protocol.Connection, "close", []),
@@ -46,36 +43,18 @@ CALLED: list[tuple[Any, str, list[str]]] = [
     (grpclib.protocol.EventsProcessor, "process", ["event"]),
     (grpclib.protocol.EventsProcessor, "process_request_received", ["event"]),
     (grpclib.protocol.EventsProcessor, "process_stream_reset", ["event"]),
+    (grpclib.protocol.EventsProcessor, "process_connection_terminated", ["event"]),
     (grpclib.protocol.EventsProcessor, "close", ["reason"]),
     (grpclib.protocol.H2Protocol, "__init__", ["handler", "config", "h2_config"]),
     (grpclib.protocol.H2Protocol, "connection_made", ["transport"]),
     (grpclib.protocol.H2Protocol, "data_received", ["data"]),
     (grpclib.protocol.H2Protocol, "connection_lost", ["exc"]),
-    (
-        grpclib.server.Handler,
-        "__init__",
-        ["mapping", "codec", "status_details_codec", "dispatch"],
-    ),
-    (grpclib.server.Handler, "accept", ["stream", "headers", "release_stream"]),
-    (grpclib.server.Handler, "cancel", ["stream"]),
-    (grpclib.server.Handler, "close", []),
-    (grpclib.server.Handler, "__gc_step__", []),
-    (grpclib.server.Server, "__init__", ["handlers", "config"]),
-    (grpclib.server.Server, "__gc_step__", []),
-    (grpclib.server.Server, "_protocol_factory", []),
-    (grpclib.server.Server, "start", ["sock", "backlog"]),
-    (grpclib.server.Server, "close", []),
-    (grpclib.server.Server, "wait_closed", []),
-    (grpclib.client.Handler, "close", []),
-    (grpclib.client.Channel, "__init__", ["path", "config"]),
-    (grpclib.client.Channel, "_protocol_factory", []),
-    (grpclib.client.Channel, "__connect__", []),
-    (grpclib.client.Channel, "close", []),
-    (
-        grpclib.config.Configuration,
-        "__init__",
-        ["http2_connection_window_size", "http2_stream_window_size"],
-    ),
+    # The handlers of ``listener`` and ``channel`` have these.
+    (grpclib.protocol.AbstractHandler, "accept", ["stream", "headers", "release_stream"]),
+    (grpclib.protocol.AbstractHandler, "cancel", ["stream"]),
+    (grpclib.protocol.AbstractHandler, "close", []),
+    (grpclib.config.Configuration, "__for_client__", []),
+    (grpclib.config.Configuration, "__for_server__", []),
 ]
 
 
@@ -111,66 +90,6 @@ def test_grpclib_has_the_methods_that_are_used(
     assert not unknown, broken(f"{thing.__name__}.{name}() needs {unknown} too")
 
 
-class FakeTransport(asyncio.Transport):
-    """A transport to nowhere that keeps what is written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-        self.closed = False
-
-    def write(self, data: bytes) -> None:  # type: ignore[override]
-        self.written += data
-
-    def close(self) -> None:
-        self.closed = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def get_extra_info(self, name: str, default: object = None) -> object:
-        return default
-
-
-class Peer:
-    """A client's protocol in memory, and the h2 connection that it talks to."""
-
-    def __init__(self) -> None:
-        self.transport = FakeTransport()
-        config = grpclib.config.Configuration().__for_client__()
-        self.protocol = _Protocol(grpclib.client.Handler(), config, _http2_config(client_side=True))
-        self.protocol.connection_made(self.transport)
-        self.h2 = h2.connection.H2Connection(
-            h2.config.H2Configuration(client_side=False, header_encoding=None)
-        )
-        self.h2.initiate_connection()
-
-    async def turn(self) -> list[h2.events.Event]:
-        """Carry what both sides have written to the other."""
-        await asyncio.sleep(0)
-        written, self.transport.written = self.transport.written, b""
-        events = self.h2.receive_data(written)
-        answer = self.h2.data_to_send()
-        if answer:
-            self.protocol.data_received(answer)
-        await asyncio.sleep(0)
-        return events
-
-    async def call(self) -> RawStream:
-        connection = self.protocol.connection
-        stream = RawStream(connection, connection._connection, connection._transport)
-        headers = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/a/b")]
-        await stream.start([*headers, (b":authority", b"x")], self.protocol.processor)
-        return stream
-
-
-def in_memory(test: Callable[[Peer], Any]) -> None:
-    async def run() -> None:
-        await test(Peer())
-
-    asyncio.run(run())
-
-
 ATTRIBUTES = {
     "Stream": [
         *("id", "connection", "_h2_connection", "_transport", "buffer", "closable"),
@@ -179,7 +98,6 @@ ATTRIBUTES = {
     "Connection": ["_connection", "_transport", "write_ready", "stream_close_waiter"],
     "EventsProcessor": ["handler", "connection", "streams", "processors"],
     "H2Protocol": ["handler", "connection", "processor"],
-    "client.Handler": ["connection_lost"],
 }
 
 
@@ -191,29 +109,11 @@ def test_grpclibs_connections_have_the_attributes_that_are_used(kind: str) -> No
             "Connection": peer.protocol.connection,
             "EventsProcessor": peer.protocol.processor,
             "H2Protocol": peer.protocol,
-            "client.Handler": peer.protocol.handler,
         }
         for name in ATTRIBUTES[kind]:
             assert hasattr(things[kind], name), broken(f"{kind} has no attribute {name}")
 
     in_memory(test)
-
-
-def test_grpclibs_ends_have_the_attributes_that_are_used(background: Background) -> None:
-    async def noone(*_: object) -> None:
-        return
-
-    ends = background.call(lambda: (RawServer(noone), RawChannel("/nowhere")))
-    used = [
-        ["_server", "_handlers", "_config", "_h2_config"],
-        ["_connected", "_protocol", "_config", "_h2_config"],
-    ]
-    for end, attributes in zip(ends, used, strict=True):
-        for name in attributes:
-            assert hasattr(end, name), broken(f"{type(end).__base__} has no attribute {name}")
-    handler: Any = background.call(lambda: ends[0]._protocol_factory().handler)
-    for name in ("_tasks", "_cancelled", "loop"):
-        assert hasattr(handler, name), broken(f"server.Handler has no attribute {name}")
 
 
 def test_an_end_without_bytes_needs_no_window() -> None:
@@ -329,9 +229,6 @@ def test_an_answer_counts_although_the_stream_is_reset_behind_it() -> None:
 def test_calls_that_ended_long_ago_are_forgotten() -> None:
     async def test(peer: Peer) -> None:
         h2_connection = peer.protocol.connection._connection
-        assert type(h2_connection)(h2_connection.config)._closed_streams == {}, (
-            f"h2 {h2.__version__} remembers its closed streams elsewhere"
-        )
         for _ in range(5000):
             (await peer.call()).abandon()
         peer.protocol.processor.streams.clear()
@@ -352,5 +249,55 @@ def test_writes_of_one_turn_are_one_write() -> None:
         await stream.write_frame(frame(b"two"), end=True)
         await asyncio.sleep(0)
         assert len(writes) == 1
+
+    in_memory(test)
+
+
+def test_a_large_message_is_written_while_it_is_made_and_stops_when_nobody_reads() -> None:
+    async def test(peer: Peer) -> None:
+        # All the room in the world, as a client may give.
+        peer.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1})
+        peer.h2.increment_flow_control_window(2**31 - 1 - 65535)
+        await peer.turn()
+        stream = await peer.call()
+        await peer.turn()
+        written = 0
+
+        def write(data: bytes) -> None:
+            nonlocal written
+            written += len(data)
+            peer.protocol.pause_writing()
+
+        peer.transport.write = write  # type: ignore[method-assign,assignment]
+        sending = asyncio.create_task(stream.write_frame(frame(bytes(16 * 1024 * 1024))))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert 0 < written < 512 * 1024
+        assert not sending.done()
+        sending.cancel()
+
+    in_memory(test)
+
+
+def test_a_message_without_room_is_paid_for_until_it_is_sent() -> None:
+    async def test(peer: Peer) -> None:
+        leaving = peer.protocol.connection.leaving = type(peer.answers)(250_000)
+        first, second, third = [await peer.call() for _ in range(3)]
+        await peer.turn()
+        message = frame(bytes(100_000))
+        waiting = [asyncio.create_task(one.write_frame(message)) for one in (first, second)]
+        await asyncio.sleep(0)
+        assert leaving.used == 2 * len(message)
+        with pytest.raises(Overloaded):
+            await third.write_frame(message)
+        # What has room costs nothing.
+        peer.h2.increment_flow_control_window(200_000)
+        peer.h2.increment_flow_control_window(200_000, first.id)
+        await peer.turn()
+        await waiting[0]
+        assert leaving.used == len(message)
+        waiting[1].cancel()
+        await asyncio.gather(waiting[1], return_exceptions=True)
+        assert leaving.used == 0
 
     in_memory(test)

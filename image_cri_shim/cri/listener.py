@@ -1,0 +1,298 @@
+"""The shim as a gRPC server: clients' connections, and a task for each of their calls."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import socket
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import cast
+
+from h2.errors import ErrorCodes
+from hyperframe.frame import GoAwayFrame
+
+from image_cri_shim.cri.budget import Budget
+from image_cri_shim.cri.greeting import Greeting
+from image_cri_shim.cri.stream import Headers, RawStream, StreamLost
+from image_cri_shim.cri.transport import RawProtocol
+from image_cri_shim.cri.watch import Clock, Stalling, Watch
+
+_log = logging.getLogger(__name__)
+
+_BACKLOG = 1024
+_ACCEPTED_AT_ONCE = 16
+# Descriptors for the runtime, the registries and files, and for connections that are being
+# refused, which takes some turns of the loop.
+_RESERVED = 64 + 5 * _ACCEPTED_AT_ONCE
+# Clients at most, whatever the number of descriptors: a node has a handful.
+_CLIENTS = 2048
+# Calls at a time of all clients, and how many each may have all the same.
+_CALLS = 4096
+_CALLS_EACH = 4
+# Bytes that messages may take: requests that were not read, answers that are not taken.
+REQUESTS_LIMIT = 128 * 1024 * 1024
+ANSWERS_LIMIT = 128 * 1024 * 1024
+# Seconds until a client must have greeted, and until what it has begun must have gone on.
+GREETING_PATIENCE = 10.0
+PATIENCE = 30.0
+# Bytes that are looked at in one turn of the loop; fewer of a client that begins more calls with
+# them than this.
+_TURN = 16 * 1024
+_TURN_OF_MANY = 1024
+_MANY = 16
+
+Serve = Callable[[RawStream, Headers], Awaitable[None]]
+
+
+def connection_limit() -> int:
+    """Return how many clients may be connected so that descriptors are left for everything else."""
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return min(max(descriptors - _RESERVED, 1), _CLIENTS)
+
+
+class _Handler:
+    """Starts one task for each call on a connection, and cancels it with the call.
+
+    grpclib's ``AbstractHandler``.
+
+    :param tasks: has the tasks of all connections.
+    """
+
+    def __init__(self, serve: Serve, tasks: set[asyncio.Task[None]]) -> None:
+        self._serve = serve
+        self._loop = asyncio.get_running_loop()
+        self._all = tasks
+        self._tasks: dict[RawStream, asyncio.Task[None]] = {}
+        self.draining: Callable[[], None] | None = None
+
+    def accept(self, stream: RawStream, headers: Headers, release: Callable[[], None]) -> None:
+        full = len(self._all) >= _CALLS and len(self._tasks) >= _CALLS_EACH
+        if full or self.draining is not None:
+            # RFC 9113, section 8.7: the client may try it elsewhere; nothing was done here.
+            stream.abandon(ErrorCodes.REFUSED_STREAM)
+            release()
+            return
+        task = self._loop.create_task(self._run(stream, headers))
+        self._tasks[stream] = task
+        self._all.add(task)
+        # Not by the task itself: one that is cancelled before its first step never runs.
+        task.add_done_callback(partial(self._over, stream, release))
+
+    def cancel(self, stream: RawStream) -> None:
+        """End a call that its client has reset."""
+        task = self._tasks.get(stream)
+        if task is not None:
+            task.cancel()
+
+    def close(self) -> None:
+        """End all calls."""
+        for task in self._tasks.values():
+            task.cancel()
+
+    async def _run(self, stream: RawStream, headers: Headers) -> None:
+        try:
+            await self._serve(stream, headers)
+        except StreamLost as lost:
+            _log.debug("a client went away: %s", lost)
+
+    def _over(
+        self, stream: RawStream, release: Callable[[], None], task: asyncio.Task[None]
+    ) -> None:
+        del self._tasks[stream]
+        self._all.discard(task)
+        release()
+        if self.draining is not None:
+            self.draining()
+
+
+class _Client(RawProtocol):
+    """A client's connection, which knows how to end.
+
+    :param connections: has it in it as long as it lives.
+    :param watch: ends it when what it has begun to send does not go on.
+    """
+
+    def __init__(
+        self,
+        handler: _Handler,
+        requests: Budget,
+        answers: Budget,
+        watch: Watch,
+        connections: set[_Client],
+    ) -> None:
+        super().__init__(
+            handler, client_side=False, arriving=requests, leaving=answers, watch=watch
+        )
+        self._stalls = watch
+        self._connections = connections
+        self._raw: asyncio.Transport
+        self._rest = b""
+        self._turn = _TURN
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._raw = cast("asyncio.Transport", transport)
+        super().connection_made(transport)
+        self._connections.add(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._stalls.end(self)
+        self._connections.discard(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes, a limited number in one turn of the loop, so that others have theirs."""
+        if len(data) <= self._turn and not self._rest:
+            self._take(data)
+            return
+        self._rest += data
+        self._raw.pause_reading()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._raw.is_closing():
+            self._rest = b""
+            return
+        data, self._rest = self._rest[: self._turn], self._rest[self._turn :]
+        self._take(data)
+        if self._rest:
+            asyncio.get_running_loop().call_soon(self._go_on)
+        else:
+            self._raw.resume_reading()
+
+    def _take(self, data: bytes) -> None:
+        before = self.http2.highest_inbound_stream_id
+        super().data_received(data)
+        begun = (self.http2.highest_inbound_stream_id - before) // 2
+        self._turn = _TURN_OF_MANY if begun > _MANY else _TURN
+        if self.connection.is_closing():
+            return
+        if self.http2.unfinished:
+            self._stalls.begin(self)
+        else:
+            self._stalls.end(self)
+
+    def drop(self, reason: str) -> None:
+        super().drop(reason)
+        if self._raw.get_write_buffer_size():
+            # It is closed when the rest is sent, which a client that does not read can prevent.
+            self._stalls.begin(self)
+
+    def stalled(self) -> None:
+        """Disconnect a client that stopped within a frame, or does not take its last bytes."""
+        _log.debug("disconnected a client that did not go on with what it had begun")
+        self._stalls.end(self)
+        self._connections.discard(self)
+        self._raw.abort()
+
+    def drain(self) -> None:
+        """Let the calls that run finish, take no more, then close (RFC 9113, section 6.8)."""
+        if self.connection.is_closing():
+            return
+        cast("_Handler", self.handler).draining = self._drop_if_idle
+        # Made by hand, because h2 sends nothing any more after a GOAWAY of its own.
+        goaway = GoAwayFrame(0, last_stream_id=self.http2.highest_inbound_stream_id)
+        self.connection._transport.write(goaway.serialize())  # noqa: SLF001
+        self._drop_if_idle()
+
+    def _drop_if_idle(self) -> None:
+        if not self.processor.streams:
+            self.drop("the server is stopping")
+
+
+class _Refusal(asyncio.Protocol):
+    """Closes a connection at once."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast("asyncio.Transport", transport).abort()
+
+
+class RawServer:
+    """A gRPC server that gives every call, of any method, to one function.
+
+    :param serve: called in a task of its own for each call with the stream and the request's
+        headers; it is cancelled when the client resets the stream or goes away.
+    :param clock: the time for what does not go on; the event loop if None.
+    :ivar requests: pays for requests that have arrived and were not read.
+    :ivar answers: pays for answers that their clients have no room for.
+    """
+
+    def __init__(self, serve: Serve, clock: Clock | None = None) -> None:
+        clock = clock or asyncio.get_running_loop()
+        self.requests = Budget(REQUESTS_LIMIT)
+        self.answers = Budget(ANSWERS_LIMIT)
+        self._serve = serve
+        self._most = connection_limit()
+        self._refused = False
+        self._server: asyncio.Server | None = None
+        self._silent = Watch(GREETING_PATIENCE, clock)
+        self._stalls = Watch(PATIENCE, clock)
+        self._protocols: set[_Client] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def _accept(self) -> asyncio.Protocol:
+        # More than one, since those that are accepted in the same turn are not counted yet.
+        while len(self._protocols) + len(self._silent) >= self._most:
+            useless = self._useless()
+            if useless is None:
+                return self._refuse()
+            useless.stalled()
+        self._refused = False
+        return Greeting(self._welcome, self._silent)
+
+    def _useless(self) -> Stalling | None:
+        """Return the client that can make room for another: it has said nothing, or half of it."""
+        idle = (
+            one for one in self._stalls if isinstance(one, _Client) and not one.processor.streams
+        )
+        return self._silent.oldest() or next(idle, None)
+
+    def _refuse(self) -> asyncio.Protocol:
+        if not self._refused:
+            _log.warning(
+                "%d clients are connected; further ones are refused until some leave", self._most
+            )
+        self._refused = True
+        return _Refusal()
+
+    def _welcome(self, transport: asyncio.Transport, received: bytes) -> None:
+        handler = _Handler(self._serve, self._tasks)
+        client = _Client(handler, self.requests, self.answers, self._stalls, self._protocols)
+        transport.set_protocol(client)
+        client.connection_made(transport)
+        client.data_received(received)
+
+    async def serve_on(self, listener: socket.socket) -> None:
+        """Serve on a socket that listens already."""
+        # asyncio takes the backlog for how many to accept in a turn, too, and tries as often when
+        # there are no descriptors left.
+        self._server = await asyncio.get_running_loop().create_server(
+            self._accept, sock=listener, backlog=_ACCEPTED_AT_ONCE
+        )
+        listener.listen(_BACKLOG)
+
+    def drain(self) -> None:
+        """Stop listening and close connections as soon as no call runs on them."""
+        if self._server is not None:
+            self._server.close()
+        for silent in tuple(self._silent):
+            silent.stalled()
+        for protocol in tuple(self._protocols):
+            protocol.drain()
+
+    async def drop(self) -> None:
+        """Close every connection, whatever runs on it, and wait until all calls are over."""
+        if self._server is None:
+            return
+        self._server.close()
+        # A connection that was accepted just now gets its protocol in the loop's next turn.
+        await asyncio.sleep(0)
+        for silent in tuple(self._silent):
+            silent.stalled()
+        for protocol in tuple(self._protocols):
+            protocol.drop("the server is stopping")
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+        self._silent.stop()
+        self._stalls.stop()
