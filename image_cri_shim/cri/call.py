@@ -61,6 +61,8 @@ async def read_call(
         raise RpcError(
             Code.UNIMPLEMENTED,
             "image-cri-shim: compressed requests are not supported; send them uncompressed",
+            # gRPC's "Compression": who refuses says what would be taken.
+            [(b"grpc-accept-encoding", b"identity")],
         )
     return Call(headers, method, deadline, message, upstream)
 

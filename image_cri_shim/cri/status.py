@@ -46,12 +46,14 @@ class RpcError(Exception):
 
     :ivar code: the status code.
     :ivar message: what to tell the client.
+    :ivar headers: what else to tell it.
     """
 
-    def __init__(self, code: Code, message: str) -> None:
+    def __init__(self, code: Code, message: str, headers: Headers | None = None) -> None:
         super().__init__(code, message)
         self.code = code
         self.message = message
+        self.headers = headers or []
 
     def __str__(self) -> str:
         """Write it as logs show statuses: ``UNAVAILABLE: message``."""
@@ -124,6 +126,7 @@ def error_headers(error: RpcError) -> Headers:
     return [
         (b":status", b"200"),
         (b"content-type", CONTENT_TYPE),
+        *error.headers,
         *error_trailers(error),
     ]
 

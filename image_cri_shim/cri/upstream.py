@@ -1,31 +1,30 @@
 """The upstream: calls to the container runtime on its CRI socket.
 
 The runtime may be absent, restart or change its version; the shim never dies of it. Calls fail
-fast with UNAVAILABLE that names the socket and the reason, and the next call connects again.
+fast with UNAVAILABLE that names the socket and the reason. A call that cannot have had an effect
+when its connection went is made once more, on a new one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import logging
 from collections.abc import Callable
 
+from image_cri_shim.cri.connection import Connection, NotGrpc, RuntimeUnavailable, read_answer
+from image_cri_shim.cri.connector import Connector
 from image_cri_shim.cri.status import (
-    CONTENT_TYPE,
     Answer,
     Code,
     RpcError,
     format_timeout,
-    frame,
     header,
+    parse_timeout,
 )
 from image_cri_shim.cri.stream import BadFrame, Headers, MessageTooLarge, RawStream, StreamLost
-from image_cri_shim.cri.transport import RawChannel
-from image_cri_shim.cri.versions import Method, negotiate
+from image_cri_shim.cri.versions import Method
 
-_log = logging.getLogger(__name__)
-
+# Seconds that the runtime gets to show that it is alive.
+_ALIVE = 2.0
 # HTTP/2 error codes that say something about the call (gRPC over HTTP/2, "Errors").
 _RESETS = {7: Code.UNAVAILABLE, 8: Code.CANCELLED, 11: Code.RESOURCE_EXHAUSTED}
 _HTTP_CODES = {
@@ -40,14 +39,9 @@ _HTTP_CODES = {
 }
 # Headers that belong to one connection or are made anew for the next one.
 _HOP = frozenset({b"te", b"connection", b"grpc-timeout", b"transfer-encoding", b"host"})
-_EMPTY = frame(b"")
 
-
-class RuntimeUnavailable(RpcError):
-    """The runtime cannot be reached, or went away in the middle of a call."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(Code.UNAVAILABLE, message)
+# What must be called when a call is over.
+Release = Callable[[], None]
 
 
 def forwarded(headers: Headers, deadline: float | None, *, parsed: bool = False) -> Headers:
@@ -75,28 +69,78 @@ class Upstream:
 
     :param locate: returns the path of the runtime's socket; asked before each connection.
     :param version: ``v1``, ``v1alpha2``, or ``auto``: ask the runtime after each connection.
+    :param connector: makes what keeps the connection, given these and what is told of changes.
     """
 
-    def __init__(self, locate: Callable[[], str], version: str) -> None:
-        self._locate = locate
-        self._version = version
+    def __init__(
+        self,
+        locate: Callable[[], str],
+        version: str,
+        connector: Callable[[Callable[[], str], str, Callable[[], None]], Connector] = Connector,
+    ) -> None:
+        self._connector = connector(locate, version, self._changed)
+        self._watchers: set[Callable[[], None]] = set()
         self._path = ""
-        self._channel: RawChannel | None = None
-        self._connection: object = None
-        self._negotiated = ""
-        self._negotiating = asyncio.Lock()
         self._running = 0
         self._retired = False
 
-    async def open(self, method: Method, headers: Headers) -> tuple[RawStream, Callable[[], None]]:
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection to the runtime now."""
+        current = self._connector.current
+        return current is not None and current.usable
+
+    @property
+    def retired(self) -> bool:
+        """Whether another upstream has taken its place."""
+        return self._retired
+
+    def start(self) -> None:
+        """Connect now, not with the first call, and keep the connection; needs a running loop."""
+        if not self._retired:
+            self._connector.start()
+
+    def watch(self, watcher: Callable[[], None]) -> Callable[[], None]:
+        """Call ``watcher`` whenever ``connected`` or ``retired`` may have changed.
+
+        :returns: what ends that.
+        """
+        self._watchers.add(watcher)
+        return lambda: self._watchers.discard(watcher)
+
+    async def reachable(self, patience: float = _ALIVE) -> bool:
+        """Find out whether the runtime is alive: connected, and answering in time.
+
+        :param patience: the seconds that it gets.
+        """
+        self._running += 1
+        try:
+            async with asyncio.timeout(patience):
+                return await (await self._connector.connection()).alive()
+        except (RuntimeUnavailable, TimeoutError):
+            return False
+        finally:
+            self._over()
+
+    async def open(self, method: Method, headers: Headers) -> tuple[RawStream, Release]:
         """Start a call.
 
         :param headers: as ``forwarded`` makes them.
         :returns: the stream, and what must be called when the call is over.
         :raises RpcError: the runtime cannot be reached.
         """
-        version = await self._speak()
-        return await self._open(method.spoken(version), headers)
+        stream, release, _ = await self._start(method, headers, None, ended=False)
+        return stream, release
+
+    async def begin(
+        self, method: Method, headers: Headers, message: bytes | None
+    ) -> tuple[RawStream, Release, Headers]:
+        """Start a call with a request of one message (a whole frame) or none, and await its answer.
+
+        :returns: the stream, what must be called when the call is over, the answer's first headers.
+        :raises RpcError: the runtime cannot be reached or broke off.
+        """
+        return await self._start(method, headers, message, ended=True)
 
     async def unary(self, method: Method, headers: Headers, message: bytes) -> Answer:
         """Call a method with one message (a whole frame) and return what was answered.
@@ -104,106 +148,115 @@ class Upstream:
         :raises RpcError: the runtime cannot be reached or did not answer properly. A status that
             the runtime itself gives is an Answer.
         """
-        version = await self._speak()
-        return await self._unary(method.spoken(version), headers, message)
-
-    def retire(self) -> None:
-        """Close the connection as soon as no call runs on it; no new ones will come."""
-        self._retired = True
-        if not self._running:
-            self.close()
-
-    def close(self) -> None:
-        """Close the connection; calls that still run end with UNAVAILABLE."""
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
-
-    async def _connect(self) -> tuple[RawChannel, object]:
-        while True:
-            channel = self._channel
-            if channel is None or not channel.connected:
-                try:
-                    path = self._locate()
-                except OSError as error:
-                    raise RuntimeUnavailable(_why_unreachable(error.filename, error)) from error
-                if not path:
-                    raise RuntimeUnavailable(
-                        "image-cri-shim: no container runtime's socket was found; "
-                        "set `cri` to its path"
-                    )
-                if channel is None or path != self._path:
-                    self.close()
-                    self._path = path
-                    channel = self._channel = RawChannel(path)
-            try:
-                connection = await channel.connect()
-            except OSError as error:
-                raise RuntimeUnavailable(_why_unreachable(self._path, error)) from error
-            if channel is self._channel:
-                return channel, connection
-            # Closed while it connected; nobody else would close this connection.
-            channel.close()
-
-    async def _speak(self) -> str:
-        if self._version != "auto":
-            return self._version
-        connection = (await self._connect())[1]
-        if connection is self._connection:
-            return self._negotiated
-        async with self._negotiating:
-            connection = (await self._connect())[1]
-            if connection is not self._connection:
-                self._negotiated = await negotiate(self._ask)
-                self._connection = connection
-                _log.info("the runtime at %s speaks CRI %s", self._path, self._negotiated)
-        return self._negotiated
-
-    async def _ask(self, path: bytes) -> int:
-        request = [*forwarded([], None), (b"content-type", CONTENT_TYPE)]
-        return (await self._unary(path, request, _EMPTY)).code
-
-    async def _open(self, path: bytes, headers: Headers) -> tuple[RawStream, Callable[[], None]]:
-        channel, _ = await self._connect()
+        stream, release, first = await self._start(method, headers, message, ended=True)
         try:
-            # RFC 9113, section 8.3: pseudo-headers come first.
-            stream, release = await channel.open([(b":path", path), *headers])
-        except StreamLost as lost:
-            raise self.lost(lost) from lost
-        except OSError as error:
-            raise RuntimeUnavailable(_why_unreachable(self._path, error)) from error
-        self._running += 1
-
-        def over() -> None:
-            release()
-            self._running -= 1
-            if self._retired and not self._running:
-                self.close()
-
-        return stream, over
-
-    async def _unary(self, path: bytes, headers: Headers, message: bytes) -> Answer:
-        stream, release = await self._open(path, headers)
-        try:
-            try:
-                await stream.write_frame(message, end=True)
-            except StreamLost:
-                # It may have answered without reading all of it.
-                if stream.headers is None:
-                    raise
-            first = await stream.read_headers()
-            if header(first, b"grpc-status") is not None:
-                return Answer(first)
-            status = header(first, b":status")
-            if status != b"200":
-                raise _not_grpc(self._path, status)
-            body = await stream.read_frame()
-            return Answer(first, body, await stream.read_trailers())
+            return await read_answer(stream, first)
+        except NotGrpc as error:
+            raise self._not_grpc(error) from error
         except (StreamLost, MessageTooLarge, BadFrame) as error:
             raise self.lost(error) from error
         finally:
             stream.abandon()
             release()
+
+    def retire(self) -> None:
+        """Close the connection as soon as no call runs on it; no new ones will come."""
+        self._retired = True
+        if not self._running:
+            self._connector.close()
+        self._changed()
+
+    def close(self) -> None:
+        """Close the connection; calls that still run end with UNAVAILABLE."""
+        self._connector.close()
+
+    async def _start(
+        self, method: Method, headers: Headers, message: bytes | None, *, ended: bool
+    ) -> tuple[RawStream, Release, Headers]:
+        """Start a call, and once more if that can do no harm.
+
+        :param ended: whether ``message`` is all of the request; if not, nothing is sent but the
+            headers, and no headers are returned.
+        """
+        connector = self._connector
+        closings = connector.closings
+        since = asyncio.get_running_loop().time()
+        first: StreamLost | None = None
+        self._running += 1
+        try:
+            while True:
+                connection = connector.current
+                if connection is None or not connection.usable:
+                    try:
+                        connection = await connector.connection()
+                    except RuntimeUnavailable:
+                        if first is None or first.unprocessed:
+                            raise
+                        # That the runtime is down by now is not what ended the call.
+                        raise self.lost(first) from first
+                    headers = _later(headers, since)
+                self._path = connection.path
+                try:
+                    return await self._start_on(connection, method, headers, message, ended=ended)
+                except StreamLost as lost:
+                    repeatable = lost.unprocessed or (
+                        ended and lost.reset is None and method.read_only
+                    )
+                    if first is not None or not repeatable or connector.closings != closings:
+                        raise self.lost(lost) from lost
+                    first = lost
+                    headers = _later(headers, since)
+                except (BadFrame, MessageTooLarge) as error:
+                    raise self.lost(error) from error
+                except NotGrpc as error:
+                    raise self._not_grpc(error) from error
+        except BaseException:
+            self._over()
+            raise
+
+    async def _start_on(
+        self,
+        connection: Connection,
+        method: Method,
+        headers: Headers,
+        message: bytes | None,
+        *,
+        ended: bool,
+    ) -> tuple[RawStream, Release, Headers]:
+        if not connection.decided:
+            await connection.decide_again()
+        stream, release = await connection.open(method, headers)
+
+        def over() -> None:
+            release()
+            self._over()
+
+        if not ended:
+            return stream, over, []
+        try:
+            try:
+                if message is None:
+                    await stream.write_end()
+                else:
+                    await stream.write_frame(message, end=True)
+            except StreamLost:
+                # It may have answered without reading all of it.
+                if stream.headers is None:
+                    raise
+            return stream, over, await stream.read_headers()
+        except BaseException:
+            stream.abandon()
+            release()
+            raise
+
+    def _over(self) -> None:
+        self._running -= 1
+        if self._retired and not self._running:
+            self._connector.close()
+
+    def _changed(self) -> None:
+        for watcher in tuple(self._watchers):
+            watcher()
 
     def lost(self, error: StreamLost | MessageTooLarge | BadFrame) -> RpcError:
         """Return the status for a call that the runtime did not end properly."""
@@ -221,24 +274,19 @@ class Upstream:
         )
         return RpcError(code, f"image-cri-shim: the runtime at {self._path} broke off: {error}")
 
-
-def _not_grpc(path: str, status: bytes | None) -> RpcError:
-    """Return the status for an answer that is HTTP but not gRPC (gRPC's HTTP status mapping)."""
-    code = _HTTP_CODES.get(status or b"", Code.UNKNOWN)
-    shown = (status or b"none").decode("ascii", "replace")[:3]
-    return RpcError(
-        code, f"image-cri-shim: the runtime at {path} answered with HTTP status {shown}"
-    )
+    def _not_grpc(self, error: NotGrpc) -> RpcError:
+        """Return the status for an answer that is not gRPC (gRPC's HTTP status mapping)."""
+        code = _HTTP_CODES.get(error.status or b"", Code.UNKNOWN)
+        return RpcError(code, f"image-cri-shim: the runtime at {self._path} answered with {error}")
 
 
-def _why_unreachable(path: str, error: OSError) -> str:
-    """Say for the operator why nothing could be called on a socket."""
-    if error.errno == errno.ENOENT:
-        why = f"the runtime's socket {path} does not exist (is the runtime running?)"
-    elif error.errno == errno.ECONNREFUSED:
-        why = f"nobody listens on the runtime's socket {path} (the runtime is down)"
-    elif error.errno in (errno.EACCES, errno.EPERM):
-        why = f"the runtime's socket {path} may not be opened (permission denied)"
-    else:
-        why = f"the runtime's socket {path} cannot be reached: {error.strerror or error}"
-    return f"image-cri-shim: {why}"
+def _later(headers: Headers, since: float) -> Headers:
+    """Return the headers with a ``grpc-timeout`` for the same deadline as at an earlier time.
+
+    :param since: that time, on the event loop's clock.
+    """
+    timeout = parse_timeout(headers)
+    if timeout is None:
+        return headers
+    left = format_timeout(timeout - (asyncio.get_running_loop().time() - since))
+    return [(k, left if k == b"grpc-timeout" else v) for k, v in headers]

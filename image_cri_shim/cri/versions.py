@@ -20,6 +20,35 @@ V1ALPHA2 = "v1alpha2"
 IMAGE_SERVICE = "ImageService"
 RUNTIME_SERVICE = "RuntimeService"
 
+# Calls that change nothing, so that making one twice does no harm. Not GetContainerEvents: who is
+# told that it ended looks at everything again, and what happened in between would be missed.
+READ_ONLY = frozenset(
+    {
+        (RUNTIME_SERVICE, "ContainerStats"),
+        (RUNTIME_SERVICE, "ContainerStatus"),
+        (RUNTIME_SERVICE, "ListContainerStats"),
+        (RUNTIME_SERVICE, "ListContainers"),
+        (RUNTIME_SERVICE, "ListMetricDescriptors"),
+        (RUNTIME_SERVICE, "ListPodSandbox"),
+        (RUNTIME_SERVICE, "ListPodSandboxMetrics"),
+        (RUNTIME_SERVICE, "ListPodSandboxStats"),
+        (RUNTIME_SERVICE, "PodSandboxStats"),
+        (RUNTIME_SERVICE, "PodSandboxStatus"),
+        (RUNTIME_SERVICE, "RuntimeConfig"),
+        (RUNTIME_SERVICE, "Status"),
+        (RUNTIME_SERVICE, "StreamContainerStats"),
+        (RUNTIME_SERVICE, "StreamContainers"),
+        (RUNTIME_SERVICE, "StreamPodSandboxMetrics"),
+        (RUNTIME_SERVICE, "StreamPodSandboxStats"),
+        (RUNTIME_SERVICE, "StreamPodSandboxes"),
+        (RUNTIME_SERVICE, "Version"),
+        (IMAGE_SERVICE, "ImageFsInfo"),
+        (IMAGE_SERVICE, "ImageStatus"),
+        (IMAGE_SERVICE, "ListImages"),
+        (IMAGE_SERVICE, "StreamImages"),
+    }
+)
+
 _PATH = re.compile(rb"/runtime\.(v1|v1alpha2)\.([A-Za-z0-9_]+)/([A-Za-z0-9_]+)")
 
 
@@ -34,6 +63,11 @@ class Method:
     version: str | None = None
     service: str = ""
     name: str = ""
+
+    @property
+    def read_only(self) -> bool:
+        """Whether a call of it changes nothing in the runtime."""
+        return self.version is not None and (self.service, self.name) in READ_ONLY
 
     def spoken(self, version: str) -> bytes:
         """Return the path of the same method in another version."""
@@ -56,17 +90,17 @@ def _spoken(method: Method, version: str) -> bytes:
     return f"/runtime.{version}.{method.service}/{method.name}".encode("ascii")
 
 
-async def negotiate(ask: Callable[[bytes], Awaitable[int]]) -> str:
+async def negotiate(ask: Callable[[bytes], Awaitable[int]]) -> str | None:
     """Find out which version a runtime speaks, the newer one first.
 
     A runtime that serves images only has no RuntimeService, so ImageService is asked too.
 
     :param ask: calls a path with an empty message and returns the status code.
-    :returns: ``v1`` or ``v1alpha2``; ``v1`` for a runtime that knows neither.
+    :returns: ``v1`` or ``v1alpha2``; None for a runtime that knows neither, at least for now.
     """
     for service, method in ((RUNTIME_SERVICE, "Version"), (IMAGE_SERVICE, "ImageFsInfo")):
         for version in (V1, V1ALPHA2):
             code = await ask(f"/runtime.{version}.{service}/{method}".encode("ascii"))
             if code != Code.UNIMPLEMENTED:
                 return version
-    return V1
+    return None

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
 import grpc
 import pytest
 
+from image_cri_shim.cri.listener import RawServer
+from image_cri_shim.cri.passthrough import forward
+from image_cri_shim.cri.stream import Headers, RawStream
+from image_cri_shim.cri.upstream import Upstream
+from image_cri_shim.cri.versions import parse_method
+from tests.cri.background import Background
 from tests.cri.scripted import DONE, FIRST, ScriptedUpstream, UpstreamCall, frame, refuse, reply
 from tests.cri.shim import IMAGES, Shim
-from tests.cri.wire import Wire
+from tests.cri.wire import REQUEST, Wire, WireAnswer
 from tests.support.cri_client import CRI
 
 FS_INFO = f"{IMAGES}ImageFsInfo"
@@ -152,6 +162,7 @@ def test_a_compressed_request_that_must_be_read_is_refused(
         answer = wire.call(STATUS.encode(), frame(b"x", 1), [(b"grpc-encoding", b"gzip")])
     assert answer.status == (12, "image-cri-shim: compressed requests are not supported; send "
                                  "them uncompressed")  # fmt: skip
+    assert (b"grpc-accept-encoding", b"identity") in answer.headers
     assert upstream.calls == []
 
 
@@ -257,3 +268,73 @@ def test_a_reset_by_the_runtime_is_the_status_that_grpc_gives_it(
     answer = client.raw(path)
     assert answer.code is code
     assert answer.details.startswith(f"image-cri-shim: the runtime at {upstream.path} broke off: ")
+
+
+@pytest.mark.parametrize("path", [FS_INFO, STATUS, "/made.up.Service/Method"])
+def test_the_authority_that_the_client_names_reaches_the_runtime(
+    shim: Shim, upstream: ScriptedUpstream, path: str
+) -> None:
+    upstream.scripts[path] = reply(b"")
+    request = [(k, b"the.kubelets.own" if k == b":authority" else v) for k, v in REQUEST]
+    with Wire(shim.path) as wire:
+        number = wire.start(path.encode(), request=request)
+        wire.body(number, frame(b""))
+        assert wire.answer(number).status[0] == 0
+    assert upstream.next_call().header(b":authority") == b"the.kubelets.own"
+
+
+@pytest.fixture
+def shouting(background: Background, upstream: ScriptedUpstream, tmp_path: Path) -> Iterator[str]:
+    """A server that forwards every call and translates the answers; its socket's path."""
+    runtime = Upstream(lambda: upstream.path, "v1")
+
+    async def serve(stream: RawStream, headers: Headers) -> None:
+        def louder(whole: bytes) -> bytes:
+            return frame(whole[5:].upper())
+
+        method = parse_method(dict(headers)[b":path"])
+        await forward(stream, headers, method, None, runtime, louder)
+
+    server = background.call(RawServer, serve)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "loud.sock"))
+        listener.listen()
+        listener.setblocking(False)
+        background.run(server.serve_on(listener))
+        yield str(tmp_path / "loud.sock")
+        background.run(server.drop())
+    background.call(runtime.close)
+
+
+def test_each_message_of_an_answer_is_translated(shouting: str, upstream: ScriptedUpstream) -> None:
+    upstream.scripts["Talk"] = reply(b"one", b"", b"three" * 10_000)
+    with Wire(shouting) as wire:
+        answer = wire.call(b"/made.up.Service/Talk", frame(b"Question"))
+    assert answer.body == frame(b"ONE") + frame(b"") + frame(b"THREE" * 10_000)
+    assert upstream.next_call().message == b"Question"
+
+
+def test_what_is_translated_must_not_be_compressed_and_passes_if_it_is(
+    shouting: str, upstream: ScriptedUpstream
+) -> None:
+    upstream.scripts["Talk"] = reply(b"zip", compressed=1)
+    with Wire(shouting) as wire:
+        more = [(b"grpc-accept-encoding", b"gzip")]
+        answer = wire.call(b"/made.up.Service/Talk", frame(b""), more)
+    assert answer.body == frame(b"zip", 1)
+    assert upstream.next_call().header(b"grpc-accept-encoding") is None
+
+
+def test_a_request_of_several_messages_that_are_all_here_is_forwarded_whole(
+    shim: Shim, upstream: ScriptedUpstream
+) -> None:
+    upstream.scripts["Talk"] = reply(b"answer")
+    with Wire(shim.path) as wire:
+        # In one write, so that everything is here when the call begins.
+        number = wire.h2.get_next_available_stream_id()
+        wire.h2.send_headers(number, [*REQUEST, (b":path", b"/made.up.Service/Talk")])
+        wire.h2.send_data(number, frame(b"one") + frame(b"") + frame(b"three"), end_stream=True)
+        wire._answers[number] = WireAnswer()
+        wire.flush()
+        assert wire.answer(number).body == frame(b"answer")
+    assert upstream.next_call().body == frame(b"one") + frame(b"") + frame(b"three")

@@ -215,14 +215,15 @@ def test_a_runtime_that_speaks_no_http2_is_unavailable(
     background.call(server.close)
 
 
+@pytest.mark.parametrize("path", [FS_INFO, f"{IMAGES}RemoveImage"])
 def test_all_calls_that_run_when_the_runtime_dies_end(
-    upstream: ScriptedUpstream, client: CRI, background: Background
+    upstream: ScriptedUpstream, client: CRI, path: str
 ) -> None:
-    upstream.scripts["ImageFsInfo"] = hang
-    calls = [client.start(FS_INFO, b"") for _ in range(50)]
+    upstream.scripts[path] = hang
+    calls = [client.start(path, b"") for _ in range(50)]
     for _ in calls:
         upstream.next_call()
-    background.call(upstream.drop)
+    upstream.stop()
     assert {call.exception(PATIENCE).code() for call in calls} == {grpc.StatusCode.UNAVAILABLE}
 
 

@@ -19,6 +19,7 @@ from tests.support.cri_client import CRI
 from tests.support.processes import wait_until
 
 STREAM_IMAGES = f"{IMAGES}StreamImages"
+STREAM_CONTAINERS = "/runtime.v1.RuntimeService/StreamContainers"
 MADE_UP = "/made.up.Service/Talk"
 # What may be under way for one reader that does not read: the windows of both connections, the
 # buffers of both sockets, a frame in the shim's hands.
@@ -27,8 +28,8 @@ UNDER_WAY = 6 * 1024 * 1024
 
 def test_a_hundred_messages_arrive_in_order(client: CRI, upstream: ScriptedUpstream) -> None:
     messages = [b"%d" % number * number for number in range(100)]
-    upstream.scripts[STREAM_IMAGES] = reply(*messages)
-    assert client.stream(STREAM_IMAGES, b"all") == messages
+    upstream.scripts[STREAM_CONTAINERS] = reply(*messages)
+    assert client.stream(STREAM_CONTAINERS, b"all") == messages
     assert upstream.next_call().message == b"all"
 
 

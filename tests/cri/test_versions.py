@@ -63,13 +63,13 @@ def test_a_method_that_is_not_the_cris_keeps_its_path() -> None:
         ),
         (
             {V1: 12, OLD: 12, V1_IMAGES: 12, OLD_IMAGES: 12},
-            "v1",
+            None,
             [V1, OLD, V1_IMAGES, OLD_IMAGES],
         ),
     ],
 )
 def test_the_version_is_the_newest_that_the_runtime_knows(
-    codes: dict[bytes, int], version: str, asked: list[bytes]
+    codes: dict[bytes, int], version: str | None, asked: list[bytes]
 ) -> None:
     paths: list[bytes] = []
 
@@ -79,3 +79,28 @@ def test_the_version_is_the_newest_that_the_runtime_knows(
 
     assert asyncio.run(negotiate(ask)) == version
     assert paths == asked
+
+
+@pytest.mark.parametrize(
+    ("path", "read_only"),
+    [
+        ("/runtime.v1.RuntimeService/Version", True),
+        ("/runtime.v1alpha2.RuntimeService/Version", True),
+        ("/runtime.v1.RuntimeService/ListContainers", True),
+        ("/runtime.v1.ImageService/ImageStatus", True),
+        ("/runtime.v1.ImageService/StreamImages", True),
+        ("/runtime.v1.ImageService/PullImage", False),
+        ("/runtime.v1.ImageService/RemoveImage", False),
+        ("/runtime.v1.RuntimeService/RunPodSandbox", False),
+        ("/runtime.v1.RuntimeService/ExecSync", False),
+        ("/runtime.v1.RuntimeService/Exec", False),
+        ("/runtime.v1.RuntimeService/GetContainerEvents", False),
+        ("/runtime.v1.RuntimeService/UpdateRuntimeConfig", False),
+        # Of what nobody knows, nobody knows what it changes.
+        ("/runtime.v1.RuntimeService/ListWhatIsNotYetInvented", False),
+        ("/runtime.v1.NewService/Version", False),
+        ("/made.up.RuntimeService/Version", False),
+    ],
+)
+def test_what_changes_nothing_is_known_by_name(path: str, read_only: bool) -> None:
+    assert parse_method(path.encode()).read_only is read_only
