@@ -19,10 +19,12 @@ from image_cri_shim.cache_log import CacheLog
 from image_cri_shim.config import Config, describe, detect_runtime_socket, warnings
 from image_cri_shim.config.sockets import same_path
 from image_cri_shim.credentials import Credentials
+from image_cri_shim.cri.memory import Memory
 from image_cri_shim.cri.pull import Routing
 from image_cri_shim.cri.server import CriServer
 from image_cri_shim.cri.upstream import Upstream
 from image_cri_shim.decision import Candidate, Decision, Registry
+from image_cri_shim.descriptors import raise_limit
 from image_cri_shim.logs import logger, set_debug
 from image_cri_shim.pull_log import PullLog
 from image_cri_shim.registry.names import install_names
@@ -42,6 +44,7 @@ def make_shim_service(config: Config, read: Callable[[], Config], reactor: Any) 
     :param read: reads the configuration again; raises ConfigError if it is bad.
     :param reactor: the asyncio reactor.
     """
+    raise_limit()
     install_names(reactor)
     daemon = Daemon(config, reactor)
     reload = ReloadService(read, daemon.apply, reactor, _log)
@@ -90,6 +93,7 @@ class Daemon:
         self._cache_log: CacheLog | None = None
         self._upstream: Upstream | None = None
         self._routing: Routing | None = None
+        self._memory = Memory(config.image)
         self._server: CriServer | None = None
         self._served = config.shim
 
@@ -98,7 +102,9 @@ class Daemon:
         self._served = listener.path
         self._upstream = Upstream(_locate(self.config), self.config.version)
         self._routing = self._route(self.config, self._upstream)
-        self._server = CriServer(self._current, self._pulls)
+        self._upstream.start()
+        self._memory.load()
+        self._server = CriServer(self._current, self._pulls, self._memory)
         await self._server.start(listener.sock)
 
     def apply(self, config: Config) -> None:
@@ -115,8 +121,10 @@ class Daemon:
         resolution, upstream = self._resolution, self._upstream
         if (config.cri, config.version) != (before.cri, before.version):
             self._upstream = Upstream(_locate(config), config.version)
+        self._memory.move(config.image)
         self._routing = self._route(config, self._upstream)
         if self._upstream is not upstream:
+            self._upstream.start()
             upstream.retire()
         if resolution is not None:
             resolution.close()
@@ -127,6 +135,7 @@ class Daemon:
             await self._server.stop(SHUTDOWN_GRACE)
         if self._upstream is not None:
             self._upstream.close()
+        await self._memory.saved()
         if self._cache_log is not None:
             self._cache_log.stop()
         if self._resolution is not None:
@@ -165,6 +174,7 @@ class Daemon:
             timeout=config.timeout,
             upstream=upstream,
             redactor=redactor,
+            original_names=config.original_names,
         )
 
     def _current(self) -> Routing:

@@ -48,6 +48,7 @@ cache: {imageCacheSize: 5, imageCacheTTL: 500ms, statsLogInterval: 0, disableSta
         ("Registries", "b.corp (priority 10), a.corp:5000 (priority 500)"),
         ("Rules", "none"),
         ("LookupGrace", "1s"),
+        ("OriginalNames", "keep"),
         ("ImageCacheSize", "5"),
         ("ImageCacheTTL", "500ms"),
         ("AbsentTTL", "30s"),
@@ -146,7 +147,7 @@ rules:
       - {from: registry.k8s.io, to: google_containers}
 """
     lines = after("Rules", text)
-    assert lines[:7] == [
+    assert lines[:8] == [
         "Rules: 3",
         (
             "Rule 1: docker.io -> harbor.corp/dh, sealos.hub:5000; exclude *:latest, "
@@ -159,6 +160,7 @@ rules:
             "registry.k8s.io -> google_containers/*"
         ),
         "LookupGrace: 0s (strict order)",
+        "OriginalNames: keep",
         "ImageCacheSize: 1024",
         "ImageCacheTTL: 30m0s",
     ]

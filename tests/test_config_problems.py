@@ -9,7 +9,7 @@ from image_cri_shim.errors import ConfigError, Problem
 
 ALL = (
     "shim, cri, address, auth, force, debug, image, version, timeout, reloadInterval, "
-    "offlinePriority, offline, registries, rules, lookupGrace, cache"
+    "offlinePriority, offline, registries, rules, lookupGrace, originalNames, cache"
 )
 MORE = (
     "authFile, prefix, keepHost, trustFor, caFile, certFile, keyFile, insecureSkipVerify, "

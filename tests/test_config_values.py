@@ -63,6 +63,7 @@ rules:
         to: b/*
     originAllowed: false
 lookupGrace: 2s
+originalNames: add
 cache:
   imageCacheSize: 10
   imageCacheTTL: 1h30m
@@ -119,6 +120,7 @@ def test_every_key_arrives_where_the_program_reads_it() -> None:
             ),
         ),
         lookup_grace=2.0,
+        original_names="add",
         force=True,
         debug=True,
         image="/srv/state",

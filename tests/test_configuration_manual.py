@@ -53,6 +53,7 @@ TYPES = {
     "a path such as team/proxy": "path",
     "a path such as google_containers/*": "path",
     "auto, v1 or v1alpha2": "`auto`, `v1` or `v1alpha2`",
+    "keep, add or only": "`keep`, `add` or `only`",
     "all, digest or tag": "`all`, `digest` or `tag`",
     "a duration of more than 0, such as 15m or 1h30m": "duration",
     "a duration such as 15s or 1h30m, or 0": "duration or 0",

@@ -13,12 +13,14 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = "image_cri_shim"
 LINE_LIMIT = 400
 
-# Pure, but for unix_socket: neither Twisted nor asyncio.
+# Pure, but for unix_socket and state_file: neither Twisted nor asyncio.
 PURE = {
     "clock",
     "credentials",
     "decision",
     "errors",
+    "inference",
+    "originals",
     "pattern",
     "policy",
     "redaction",
@@ -26,6 +28,7 @@ PURE = {
     "registry.challenge",
     "registry.docker_config",
     "rules",
+    "state_file",
     "unix_socket",
 }
 PURE_PACKAGES = {"config"}
@@ -118,7 +121,7 @@ def one():
     assert imports(ast.parse(source)) == {"a.b", "c.d", "c.e", "g", "h", "i", "j.k.l"}
     assert {"", "policy", "resolver", "bridge", "cri.server", "cli.pull"} <= set(SOURCES)
     assert "decision" in ours("policy")
-    assert {"policy", "cri.status"} <= ours("cri.local")
+    assert {"reference", "cri.status"} <= ours("cri.local")
     assert "twisted" in libraries("resolver")
 
 

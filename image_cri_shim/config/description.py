@@ -48,6 +48,7 @@ def _lines(config: Config) -> tuple[tuple[str, str], ...]:
         ("Rules", str(len(config.rules)) if config.rules else "none"),
         *((f"Rule {rule.number}", _described(rule)) for rule in config.rules),
         ("LookupGrace", _grace(config.lookup_grace)),
+        ("OriginalNames", config.original_names),
         ("ImageCacheSize", str(cache.image_cache_size)),
         ("ImageCacheTTL", _interval(cache.image_cache_ttl)),
         ("AbsentTTL", _interval(cache.absent_ttl)),

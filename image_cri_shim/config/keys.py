@@ -183,6 +183,12 @@ KEYS = (
         "1s",
         "How long a registry is waited for that another one has overtaken; 0 for as it takes.",
     ),
+    Key(
+        "originalNames",
+        choice("keep", "add", "only"),
+        "keep",
+        "Which names clients see of images that were pulled under rewritten ones.",
+    ),
     Key("cache", None, "{}", "What look-ups may be remembered.", keys=CACHE_KEYS),
 )
 

@@ -11,6 +11,8 @@ from image_cri_shim.rules import Rule
 
 # The CRI version to speak to the runtime; ``auto`` finds out.
 VersionChoice: TypeAlias = Literal["auto", "v1", "v1alpha2"]
+# The names that clients see of images that were pulled under another one.
+OriginalNames: TypeAlias = Literal["keep", "add", "only"]
 
 _OFFLINE = Registry("sealos.hub:5000", plain_http=True, priority=1000, offline=True)
 
@@ -47,6 +49,7 @@ class Config:
     :ivar rules: what holds for some image references in place of the default.
     :ivar lookup_grace: seconds to wait for a registry when one behind it has the image; 0 to wait
         until it has answered.
+    :ivar original_names: which names clients see of images that were pulled under rewritten ones.
     :ivar force: whether to start although the runtime's socket does not exist yet.
     :ivar debug: whether to log for debugging.
     :ivar image: the absolute path of the state directory.
@@ -61,6 +64,7 @@ class Config:
     registries: tuple[Registry, ...] = ()
     rules: tuple[Rule, ...] = ()
     lookup_grace: float = 1.0
+    original_names: OriginalNames = "keep"
     force: bool = False
     debug: bool = False
     image: str = "/var/lib/image-cri-shim"

@@ -7,14 +7,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import attrs
+from google.protobuf.message import DecodeError
 
+from image_cri_shim.config.settings import OriginalNames
 from image_cri_shim.credentials import Credentials
+from image_cri_shim.cri._generated import cri_pb2
 from image_cri_shim.cri.attempts import Attempts, FindCredentials
 from image_cri_shim.cri.call import Call
-from image_cri_shim.cri.local import LocalNames
+from image_cri_shim.cri.local import pulled_image
+from image_cri_shim.cri.naming import Naming
 from image_cri_shim.cri.pull_failure import describe, is_final, unreadable
 from image_cri_shim.cri.pull_request import read_pull_request
-from image_cri_shim.cri.status import Answer, Code, RpcError
+from image_cri_shim.cri.status import Answer, Code, RpcError, frame
 from image_cri_shim.cri.upstream import Upstream
 from image_cri_shim.decision import Candidate, Decision, Pull, Registry
 from image_cri_shim.policy import Policy
@@ -67,6 +71,7 @@ class Routing:
     :ivar exhausted: is told, after ``forget``, of the candidate whose pull was still running when
         ``timeout`` was over, so that the next pull need not end in the same place; its registry may
         be None. Never because of a client's own deadline or cancellation.
+    :ivar original_names: which names clients see of images that were pulled under another one.
     """
 
     policy: Policy
@@ -77,6 +82,7 @@ class Routing:
     credentials: FindCredentials = configured_credentials
     forget: Callable[[Candidate], None] = _ignore
     exhausted: Callable[[Candidate], None] = _ignore
+    original_names: OriginalNames = "keep"
 
 
 class Observer(Protocol):
@@ -92,21 +98,20 @@ class Observer(Protocol):
 class Puller:
     """Pulls images from where the policy and the registries say.
 
-    :param names: is told under which name an image was pulled.
     :param observer: is told of decisions and outcomes.
     """
 
-    def __init__(self, names: LocalNames, observer: Observer) -> None:
-        self._names = names
+    def __init__(self, observer: Observer) -> None:
         self._observer = observer
 
-    async def pull_image(self, call: Call, routing: Routing) -> Answer:
+    async def pull_image(self, call: Call, routing: Routing, naming: Naming) -> Answer:
         """Answer PullImage.
 
         A pull that succeeds, fails for good or was the only attempt is answered as the runtime
         answered it, but for configured secrets in it. After several attempts, and in strict mode,
         what else was tried and asked is appended to the last answer's message.
 
+        :param naming: is told under which name the image was pulled.
         :raises RpcError: nothing could be pulled, or the runtime cannot be reached.
         """
         request = read_pull_request(call)
@@ -119,7 +124,7 @@ class Puller:
                 error = "" if answer.code == Code.OK else describe(answer, attempts.redactor)
                 answer = attempts.for_client(answer)
             else:
-                answer = await self._pull(attempts, routing)
+                answer = await self._pull(attempts, routing, naming)
                 error = attempts.error
         except asyncio.CancelledError:
             error = attempts.interrupted()
@@ -132,7 +137,7 @@ class Puller:
             self._observer.pulled(pull)
         return answer
 
-    async def _pull(self, attempts: Attempts, routing: Routing) -> Answer:
+    async def _pull(self, attempts: Attempts, routing: Routing, naming: Naming) -> Answer:
         """Pull one candidate after the other until one succeeds or none is left.
 
         After each that failed it is decided again what is next: the registries behind it were
@@ -151,8 +156,17 @@ class Puller:
                 raise
             if answer is not None:
                 if answer.code == Code.OK:
-                    self._names.remember(image, candidate.name)
-                    return answer
+                    told = _told(answer)
+                    configured = candidate.registry is not None
+                    # Its digests are not told, and nobody may ask before its tag has moved on.
+                    status = None
+                    if naming.changes and configured:
+                        status = await pulled_image(attempts.call, candidate.name)
+                    naming.pulled(
+                        image, candidate.name, told.image_ref, status, configured=configured
+                    )
+                    await naming.memory.saved()
+                    return _shown(answer, told, naming)
                 if is_final(answer, attempts.remaining):
                     _note_end(attempts, candidate, routing)
                     return attempts.for_client(answer)
@@ -185,6 +199,23 @@ def _is_for_the_runtime(attempts: Attempts, policy: Policy) -> bool:
         # The runtime says in its own words what is wrong with it.
         return True
     return plan.origin_allowed and is_usual_short_id(image)
+
+
+def _told(answer: Answer) -> cri_pb2.PullImageResponse:
+    try:
+        return cri_pb2.PullImageResponse.FromString(answer.payload)
+    except (DecodeError, UnicodeDecodeError):
+        # It is pulled all the same, and the client sees what the runtime said.
+        return cri_pb2.PullImageResponse()
+
+
+def _shown(answer: Answer, told: cri_pb2.PullImageResponse, naming: Naming) -> Answer:
+    """Return a pull's answer as clients see it; some runtimes tell a name in it, not an ID."""
+    shown = naming.reference(told.image_ref)
+    if shown == told.image_ref:
+        return answer
+    told.image_ref = shown
+    return attrs.evolve(answer, frame=frame(told.SerializeToString()))
 
 
 def _note_end(attempts: Attempts, candidate: Candidate, routing: Routing) -> None:

@@ -7,13 +7,19 @@ import contextlib
 import logging
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 from google.protobuf.message import DecodeError
 
-from image_cri_shim.cri.call import read_call, write_answer
-from image_cri_shim.cri.local import Images, LocalNames
+from image_cri_shim.cri.call import Call, read_call, write_answer
+from image_cri_shim.cri.containers import create_container
+from image_cri_shim.cri.health import HEALTH, Health
+from image_cri_shim.cri.listener import RawServer
+from image_cri_shim.cri.listing import stream_images
+from image_cri_shim.cri.local import image_status, list_images, remove_image
+from image_cri_shim.cri.memory import Memory
+from image_cri_shim.cri.naming import Naming
 from image_cri_shim.cri.passthrough import forward
 from image_cri_shim.cri.pull import Observer, Puller, Routing
 from image_cri_shim.cri.status import (
@@ -27,8 +33,8 @@ from image_cri_shim.cri.status import (
     parse_timeout,
 )
 from image_cri_shim.cri.stream import BadFrame, Headers, MessageTooLarge, RawStream, StreamLost
-from image_cri_shim.cri.transport import RawServer
-from image_cri_shim.cri.versions import IMAGE_SERVICE, Method, parse_method
+from image_cri_shim.cri.translation import translation
+from image_cri_shim.cri.versions import IMAGE_SERVICE, RUNTIME_SERVICE, Method, parse_method
 
 _log = logging.getLogger(__name__)
 
@@ -38,13 +44,15 @@ class CriServer:
 
     :param routing: returns what the next call is decided by.
     :param observer: is told of decisions and pulls.
+    :param memory: what was pulled as what.
     """
 
-    def __init__(self, routing: Callable[[], Routing], observer: Observer) -> None:
-        names = LocalNames()
+    def __init__(self, routing: Callable[[], Routing], observer: Observer, memory: Memory) -> None:
         self._routing = routing
-        self._images = Images(names)
-        self._puller = Puller(names, observer)
+        self._memory = memory
+        self._named: tuple[Routing, Naming] | None = None
+        self._puller = Puller(observer)
+        self._health = Health(lambda: routing().upstream)
         self._bounded: set[asyncio.Task[None]] = set()
         self._server = RawServer(self._serve)
 
@@ -110,6 +118,11 @@ class CriServer:
             raise RpcError(Code.UNIMPLEMENTED, "image-cri-shim: malformed method name")
         method = parse_method(path)
         timeout = parse_timeout(headers)
+        if path.startswith(HEALTH):
+            # Nobody waits for these when the shim stops.
+            async with asyncio.timeout(timeout):
+                await self._health.answer(stream, headers, method)
+            return
         if timeout is None and method.service == IMAGE_SERVICE:
             timeout = routing.timeout
         deadline = None
@@ -119,11 +132,11 @@ class CriServer:
             self._bounded.add(task)
             task.add_done_callback(self._bounded.discard)
         async with asyncio.timeout_at(deadline):
-            if method.service == IMAGE_SERVICE and method.name in _READ:
-                answer = await self._answer_read(stream, headers, method, deadline, routing)
-                await write_answer(stream, answer)
+            if (method.service, method.name) in _READ:
+                await self._answer_read(stream, headers, method, deadline, routing)
             else:
-                await forward(stream, headers, method, deadline, routing.upstream)
+                translate = translation(method, self._naming(routing))
+                await forward(stream, headers, method, deadline, routing.upstream, translate)
 
     async def _answer_read(
         self,
@@ -132,20 +145,44 @@ class CriServer:
         method: Method,
         deadline: float | None,
         routing: Routing,
-    ) -> Answer:
+    ) -> None:
+        """Answer a call whose message the shim reads."""
+        naming = self._naming(routing)
         call = await read_call(stream, headers, method, deadline, routing.upstream)
+        if method.name == "StreamImages":
+            await stream_images(stream, call, naming)
+            return
         if method.name == "PullImage":
-            return await self._puller.pull_image(call, routing)
-        if method.name == "ImageStatus":
-            return await self._images.image_status(call, routing.policy)
-        if method.name == "RemoveImage":
-            return await self._images.remove_image(call, routing.policy)
-        return await self._images.list_images(call, routing.policy)
+            answer = await self._puller.pull_image(call, routing, naming)
+        else:
+            answer = await _LOCAL[method.name](call, naming)
+        await write_answer(stream, answer)
+
+    def _naming(self, routing: Routing) -> Naming:
+        """Return what is known of names under the current configuration."""
+        if self._named is None or self._named[0] is not routing:
+            self._named = (routing, Naming(routing.policy, routing.original_names, self._memory))
+        return self._named[1]
 
 
 # As it stands, or with a message format or parameters behind it.
 _GRPC = re.compile(CONTENT_TYPE + rb"(?:[+;].*)?")
-_READ = frozenset({"PullImage", "ImageStatus", "RemoveImage", "ListImages"})
+_LOCAL: dict[str, Callable[[Call, Naming], Awaitable[Answer]]] = {
+    "ImageStatus": image_status,
+    "ListImages": list_images,
+    "RemoveImage": remove_image,
+    "CreateContainer": create_container,
+}
+_READ = frozenset(
+    {
+        (IMAGE_SERVICE, "PullImage"),
+        (IMAGE_SERVICE, "ImageStatus"),
+        (IMAGE_SERVICE, "ListImages"),
+        (IMAGE_SERVICE, "RemoveImage"),
+        (IMAGE_SERVICE, "StreamImages"),
+        (RUNTIME_SERVICE, "CreateContainer"),
+    }
+)
 
 
 def _not_grpc(headers: Headers) -> Headers | None:

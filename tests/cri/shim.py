@@ -10,6 +10,8 @@ from typing import Any
 import attrs
 import grpc
 
+from image_cri_shim.config.settings import OriginalNames
+from image_cri_shim.cri.memory import Memory
 from image_cri_shim.cri.pull import Routing, configured_credentials
 from image_cri_shim.cri.server import CriServer
 from image_cri_shim.cri.upstream import Upstream
@@ -65,6 +67,8 @@ class Shim:
         registries: Iterable[Registry] = (),
         rules: Sequence[Rule] = (),
         timeout: float = 900.0,
+        original_names: OriginalNames = "keep",
+        state: str = "",
     ) -> None:
         self.background = background
         self.path = path
@@ -79,6 +83,8 @@ class Shim:
         self.redactor = Redactor()
         self.upstream = Upstream(lambda: self.runtime, version)
         self.timeout = timeout
+        self.original_names: OriginalNames = original_names
+        self.state = state
         self._clients: list[CRI] = []
         self._stopped = False
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -88,7 +94,9 @@ class Shim:
         self.server = background.run(self._start())
 
     async def _start(self) -> CriServer:
-        server = CriServer(self._routing, self.notes)
+        self.memory = Memory(self.state)
+        self.memory.load()
+        server = CriServer(self._routing, self.notes, self.memory)
         await server.start(self.listener)
         return server
 
@@ -102,6 +110,7 @@ class Shim:
             lambda registry: self.credentials(registry),
             self.forgotten.append,
             self.exhausted.append,
+            self.original_names,
         )
 
     async def _resolve(
@@ -145,8 +154,8 @@ class Shim:
 
     def _count_streams(self) -> int:
         protocols: list[Any] = [*self.server._server._protocols]
-        if self.upstream._channel is not None and self.upstream._channel._protocol is not None:
-            protocols.append(self.upstream._channel._protocol)
+        for connection in self.upstream._connector.living:
+            protocols.append(connection._channel._protocol)
         return sum(len(protocol.processor.streams) for protocol in protocols)
 
     def wait_idle(self) -> None:

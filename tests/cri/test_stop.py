@@ -161,6 +161,6 @@ def test_stopping_twice_or_before_the_start_does_no_harm(shim: Shim) -> None:
     shim.stop()
 
     async def never_started() -> None:
-        await CriServer(shim._routing, shim.notes).stop(0)
+        await CriServer(shim._routing, shim.notes, shim.memory).stop(0)
 
     shim.background.run(never_started())

@@ -55,7 +55,7 @@ def run_program(
 class Daemon(Process):
     """Run ``twistd -n image-cri-shim`` with a configuration file in its directory.
 
-    `config` is the YAML; the keys ``shim`` and ``cri`` are written for it. `cri` of None leaves the
+    `config` is the YAML; the keys ``shim``, ``cri`` and ``image`` are written for it. `cri` of None leaves the
     key out. `program` replaces the beginning of the command line, `option` the name of the option
     that names the file.
     """
@@ -89,7 +89,9 @@ class Daemon(Process):
         lines = [f"shim: {self.socket}"]
         if self.cri is not None:
             lines.append(f"cri: {self.cri}")
-        self.file.write_text("\n".join([*lines, config]) + "\n")
+        # Behind what a test has written, or the lines of its mistakes would be others.
+        behind = [] if "image:" in config else [f"image: {self.directory / 'state'}"]
+        self.file.write_text("\n".join([*lines, config, *behind]) + "\n")
 
     def command(self) -> Sequence[str]:
         return (*self.program, self.option, str(self.file))
