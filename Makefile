@@ -1,6 +1,6 @@
 # Thin names for the scripts; each sets up what it needs.
 
-.PHONY: help demo test test-versions check format bench clean
+.PHONY: help demo test test-versions check format bench soak clean
 
 help:
 	@echo "make demo           watch a pull from an offline registry through the shim"
@@ -9,6 +9,7 @@ help:
 	@echo "make check          formatting, lint, types"
 	@echo "make format         format the code"
 	@echo "make bench          measure"
+	@echo "make soak           ten minutes of load while the runtime dies again and again"
 	@echo "make clean          remove what was made here"
 
 demo:
@@ -28,6 +29,9 @@ format:
 
 bench:
 	@scripts/bench
+
+soak:
+	@scripts/soak
 
 clean:
 	rm -rf build dist .venv .venv-check .venv-debian12 *.egg-info image_cri_shim/cri/_generated/*_pb2.py*
