@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
-from typing import cast
 
 import h2.exceptions
 
@@ -17,99 +17,122 @@ ANSWERS_LIMIT = 128 * 1024 * 1024
 
 
 class _Handler:
-    """Takes note of the connection's end; grpclib's ``AbstractHandler``."""
+    """Tells of the connection's end; grpclib's ``AbstractHandler``.
 
-    def __init__(self) -> None:
-        self.connection_lost = False
+    :param gone: called when the connection takes no more calls, perhaps more than once.
+    """
+
+    # Read by grpclib's name.
+    connection_lost = False
+
+    def __init__(self, gone: Callable[[], None]) -> None:
+        self._gone = gone
 
     def cancel(self, stream: object) -> None:
         """Do nothing: who makes the call sees its end in the stream."""
 
     def close(self) -> None:
-        """Take note that the connection takes no more calls."""
+        """Tell that the connection takes no more calls."""
         self.connection_lost = True
-
-
-class _Protocol(RawProtocol):
-    """The client's side of a connection.
-
-    :param connections: has it in it as long as it lives.
-    """
-
-    def __init__(self, answers: Budget, connections: set[_Protocol]) -> None:
-        super().__init__(_Handler(), client_side=True, arriving=answers)
-        self._connections = connections
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._connections.add(self)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._connections.discard(self)
-        super().connection_lost(exc)
+        self._gone()
 
 
 class RawChannel:
-    """A connection to a gRPC server on a unix socket, made when it is needed.
+    """One connection to a gRPC server on a unix socket.
 
     A server that goes away (RFC 9113, section 6.8) finishes the calls that it has begun; the next
-    call makes another connection meanwhile.
+    call needs another channel.
 
+    :param gone: called once when it takes no more calls.
     :ivar answers: pays for answers that have arrived and were not read.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, gone: Callable[[], None]) -> None:
         self.answers = Budget(ANSWERS_LIMIT)
         self._path = path
-        self._connecting = asyncio.Lock()
-        self._protocol: _Protocol | None = None
-        self._protocols: set[_Protocol] = set()
+        self._gone: Callable[[], None] | None = gone
+        self._protocol: RawProtocol | None = None
+        self._pong: asyncio.Future[bool] | None = None
 
     @property
-    def connected(self) -> bool:
-        """Whether there is a connection now that takes calls."""
-        return (
-            self._protocol is not None
-            and not cast("_Handler", self._protocol.handler).connection_lost
-        )
+    def usable(self) -> bool:
+        """Whether it takes calls."""
+        return self._protocol is not None and self._gone is not None
 
-    async def connect(self) -> RawProtocol:
-        """Connect if need be; return what stays the same object while the connection lives.
+    @property
+    def going_away(self) -> bool:
+        """Whether the server, or the end of HTTP/2's numbers, asks for another connection."""
+        return self._protocol is not None and self._protocol.connection.last_stream is not None
 
-        :raises OSError: nothing listens on the socket.
+    async def connect(self) -> None:
+        """Connect; once.
+
+        :raises OSError: nothing listens on the socket, or too many wait to be accepted.
+        :raises StreamLost: the connection was closed at once.
         """
-        if self._protocol is not None and self.connected:
-            return self._protocol
-        async with self._connecting:
-            if self._protocol is None or not self.connected:
-                loop = asyncio.get_running_loop()
-                _, self._protocol = await loop.create_unix_connection(
-                    lambda: _Protocol(self.answers, self._protocols), self._path
-                )
-            return self._protocol
+        transport, protocol = await asyncio.get_running_loop().create_unix_connection(
+            lambda: RawProtocol(_Handler(self._end), client_side=True, arriving=self.answers),
+            self._path,
+        )
+        self._protocol = protocol
+        # grpclib's connection is told when a PING is answered, and nobody else.
+        protocol.connection.ping_ack_process = self._answered  # type: ignore[method-assign]
+        if not self.usable:
+            raise StreamLost("the connection was closed", unprocessed=True)
+        try:
+            transport.get_extra_info("socket").getpeername()
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise
+            # A unix socket whose queue is full says EAGAIN, which asyncio takes for "soon".
+            raise BlockingIOError(
+                errno.EAGAIN, "too many connections wait to be accepted", self._path
+            ) from error
 
     async def open(self, headers: Headers) -> tuple[RawStream, Callable[[], None]]:
         """Start a call: send the request's headers on a new stream.
 
         :returns: the stream, and what must be called when the call is over.
-        :raises OSError: nothing listens on the socket.
-        :raises StreamLost: the connection went while the call was starting.
+        :raises StreamLost: the connection takes no more calls, or went while this one was starting.
         """
-        protocol = await self.connect()
-        connection = protocol.connection
-        if connection.is_closing():
-            raise StreamLost("the connection is closed", unprocessed=True)
-        stream = make_stream(connection)
+        protocol = self._open_protocol()
+        stream = make_stream(protocol.connection)
         try:
             return stream, await stream.start(headers, protocol.processor)
         except h2.exceptions.ProtocolError as error:
-            # It takes no more calls (after 2**30 of them it has no numbers left); the next one
-            # needs another connection.
+            # After 2**30 calls it has no numbers left.
             protocol.processor.retire()
             raise StreamLost("the connection takes no more calls", unprocessed=True) from error
 
+    async def ping(self) -> None:
+        """Wait for the answer to a PING (RFC 9113, section 6.7).
+
+        :raises StreamLost: the connection went.
+        """
+        protocol = self._open_protocol()
+        pong = self._pong = asyncio.get_running_loop().create_future()
+        protocol.http2.ping(bytes(8))
+        protocol.connection.flush()
+        if not await pong:
+            raise StreamLost("the connection was closed", unprocessed=True)
+
     def close(self) -> None:
-        """Close all connections; calls that still run end with StreamLost."""
-        for protocol in tuple(self._protocols):
-            protocol.drop("the channel is closed")
-        self._protocol = None
+        """Close the connection; calls that still run end with StreamLost."""
+        if self._protocol is not None:
+            self._protocol.drop("the channel is closed")
+
+    def _open_protocol(self) -> RawProtocol:
+        protocol = self._protocol
+        if protocol is None or protocol.connection.is_closing():
+            raise StreamLost("the connection is closed", unprocessed=True)
+        return protocol
+
+    def _end(self) -> None:
+        self._answered(alive=False)
+        gone, self._gone = self._gone, None
+        if gone is not None:
+            gone()
+
+    def _answered(self, *, alive: bool = True) -> None:
+        if self._pong is not None and not self._pong.done():
+            self._pong.set_result(alive)

@@ -11,7 +11,6 @@ import errno
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
 
 from image_cri_shim.cri.channel import RawChannel
 from image_cri_shim.cri.status import CONTENT_TYPE, Answer, Code, RpcError, frame, header
@@ -71,12 +70,9 @@ class Connection:
         self.path = path
         self.version = V1
         self.decided = False
-        self._gone = gone
-        self._channel = RawChannel(path)
+        self._channel = RawChannel(path, partial(gone, self))
         self._running = 0
         self._retired = False
-        self._pong: asyncio.Future[bool] | None = None
-        self._connection: Any = None
         self._deciding = asyncio.Lock()
         self._ask_at = 0.0
 
@@ -88,36 +84,20 @@ class Connection:
     @property
     def sent_away(self) -> bool:
         """Whether the runtime, or the end of HTTP/2's numbers, asks for another connection."""
-        return self._connection is not None and self._connection.last_stream is not None
+        return self._channel.going_away
 
     @property
     def usable(self) -> bool:
         """Whether it takes calls."""
-        return not self._retired and self._channel.connected
+        return not self._retired and self._channel.usable
 
     async def connect(self) -> None:
         """Connect.
 
         :raises OSError: nothing listens on the socket, or too many wait to be accepted.
+        :raises StreamLost: the connection was closed at once.
         """
-        protocol = cast("Any", await self._channel.connect())
-        self._connection = protocol.connection
-        # The handler is told when a connection takes no more calls, grpclib's connection when a
-        # PING is answered, and nobody else of either.
-        handler = protocol.handler
-        handler.close = partial(self._end, handler.close)
-        self._connection.ping_ack_process = self._answered
-        if not self._channel.connected:
-            raise StreamLost("the connection was closed", unprocessed=True)
-        try:
-            self._connection._transport.get_extra_info("socket").getpeername()  # noqa: SLF001
-        except OSError as error:
-            if error.errno != errno.ENOTCONN:
-                raise
-            # A unix socket whose queue is full says EAGAIN, which asyncio takes for "soon".
-            raise BlockingIOError(
-                errno.EAGAIN, "too many connections wait to be accepted", self.path
-            ) from error
+        await self._channel.connect()
 
     async def decide(self, wanted: str) -> None:
         """Find out which version to speak, and that the runtime answers at all.
@@ -134,7 +114,7 @@ class Connection:
                 )
             return
         self.version, self.decided = wanted, True
-        await self._ping()
+        await self._channel.ping()
         _log.info("the runtime at %s is spoken to in CRI %s, as configured", self.path, wanted)
 
     async def decide_again(self) -> None:
@@ -207,17 +187,6 @@ class Connection:
         if self._retired and not self._running:
             self.close()
 
-    async def _ping(self) -> None:
-        """Wait for the answer to an HTTP/2 PING (RFC 9113, section 6.7).
-
-        :raises StreamLost: the connection went.
-        """
-        pong = self._pong = asyncio.get_running_loop().create_future()
-        self._connection._connection.ping(bytes(8))  # noqa: SLF001
-        self._connection.flush()
-        if not await pong:
-            raise StreamLost("the connection was closed", unprocessed=True)
-
     async def _ask(self, path: bytes) -> int:
         stream, release = await self._open(path, _QUESTION)
         try:
@@ -226,20 +195,6 @@ class Connection:
         finally:
             stream.abandon()
             release()
-
-    def _end(self, closed: Callable[[], None]) -> None:
-        closed()
-        self._answered(alive=False)
-        gone, self._gone = self._gone, _nobody
-        gone(self)
-
-    def _answered(self, *, alive: bool = True) -> None:
-        if self._pong is not None and not self._pong.done():
-            self._pong.set_result(alive)
-
-
-def _nobody(_connection: Connection) -> None:
-    """Tell nobody."""
 
 
 async def reach(

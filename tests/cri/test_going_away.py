@@ -10,8 +10,9 @@ import pytest
 from h2.errors import ErrorCodes
 from hyperframe.frame import GoAwayFrame, PingFrame
 
-from image_cri_shim.cri.channel import RawChannel
 from image_cri_shim.cri.stream import RawStream, StreamLost
+from image_cri_shim.cri.upstream import Upstream
+from image_cri_shim.cri.versions import Method
 from tests.cri.background import PATIENCE, Background
 from tests.cri.memory_peer import Peer, in_memory
 from tests.cri.scripted import DONE, FIRST, ScriptedUpstream, UpstreamCall, frame, hang, reply
@@ -113,27 +114,27 @@ def test_several_runtimes_may_be_going_away_at_once(
     upstream.scripts["/a/b"] = leaving
 
     async def run() -> None:
-        channel = RawChannel(upstream.path)
+        runtime = Upstream(lambda: upstream.path, "v1")
+        living = runtime._connector
         calls = []
-        for _ in range(3):
-            stream, release = await channel.open(REQUEST)
+        for leaving in range(1, 4):
+            stream, release = await runtime.open(Method(b"/a/b"), REQUEST)
             await stream.read_headers()
-            await until(lambda: not channel.connected)
+            # Those that are leaving, and the next one.
+            await until(lambda: len(living.living) == leaving + 1)  # noqa: B023
             calls.append((stream, release))
-        assert len(channel._protocols) == 3
         event.set()
         stream, release = calls.pop()
         assert await stream.read_frame() is None
         release()
-        await until(lambda: len(channel._protocols) == 2)
-        channel.close()
+        await until(lambda: len(living.living) == 3)
+        runtime.close()
         for stream, release in calls:
             with pytest.raises(StreamLost) as caught:
                 await stream.read_frame()
             assert not caught.value.unprocessed
             release()
-        await until(lambda: not channel._protocols)
-        assert channel.answers.used == 0
+        assert not living.living
 
     background.run(run())
 
@@ -141,7 +142,6 @@ def test_several_runtimes_may_be_going_away_at_once(
 REQUEST = [
     (b":method", b"POST"),
     (b":scheme", b"http"),
-    (b":path", b"/a/b"),
     (b":authority", b"x"),
 ]
 

@@ -137,3 +137,13 @@ def test_calls_that_ended_long_ago_are_forgotten() -> None:
     pair.turn()
     assert pair.server.open_inbound_streams == 0
     assert len(pair.server._closed_streams) == 4096
+
+
+def test_long_headers_are_written_as_they_are() -> None:
+    pair = Pair()
+    number = pair.start()
+    pair.turn()
+    # Huffman's code would make it shorter, and take half a second for 60 kB of it.
+    value = b"a" * 1000
+    pair.server.send_headers(number, [(b":status", b"200"), (b"x-long", value)])
+    assert value in pair.server.data_to_send()

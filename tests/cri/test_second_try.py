@@ -233,7 +233,7 @@ def test_a_call_that_waited_for_its_turn_is_made_on_the_next_connection(
     connection = shim.upstream._connector.current
 
     def limited() -> bool:
-        return connection._connection._connection.remote_settings.max_concurrent_streams == 1
+        return connection._channel._protocol.http2.remote_settings.max_concurrent_streams == 1
 
     assert wait_until(lambda: background.call(limited), PATIENCE)
     waiting = client.start(f"{RUNTIME}StartContainer", b"x", timeout=PATIENCE)
