@@ -6,10 +6,13 @@ Everyone else awaits: Deferreds on Twisted's side, futures on asyncio's.
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from types import FrameType
+from typing import Any, Protocol, TypeVar, cast
 
 from twisted.application.service import Service
 from twisted.internet import defer
@@ -18,6 +21,9 @@ from twisted.python.failure import Failure
 
 T = TypeVar("T")
 
+# Says which event loop to use: the switch for finding out whether it is uvloop's fault.
+LOOP_VARIABLE = "IMAGE_CRI_SHIM_LOOP"
+
 _REACTOR = "twisted.internet.reactor"
 
 
@@ -25,9 +31,14 @@ class WrongReactor(Exception):
     """A reactor without an asyncio event loop was installed before."""
 
 
-def install_reactor() -> None:
+def install_reactor(*, forks: bool = False) -> None:
     """Install the reactor on asyncio, before anything imports ``twisted.internet.reactor``.
 
+    It runs on uvloop's event loop where that package is there, unless the environment variable
+    ``IMAGE_CRI_SHIM_LOOP`` says ``asyncio``.
+
+    :param forks: the program makes itself a daemon later. A loop of uvloop's does not live on in
+        another process, so it is asyncio's then.
     :raises WrongReactor: another reactor is installed; the message names it.
     """
     if _REACTOR in sys.modules:
@@ -41,9 +52,50 @@ def install_reactor() -> None:
         # Imported here, not above: it makes no reactor, but nothing should need it before.
         from twisted.internet import asyncioreactor  # noqa: PLC0415
 
-        asyncioreactor.install(asyncio.new_event_loop())
+        loop = asyncio.new_event_loop() if forks else new_event_loop()
+        asyncioreactor.install(loop)
+        if loop_name(loop) != "asyncio":
+            installed: Any = sys.modules[_REACTOR]
+            installed.callWhenRunning(_notice_children, installed)
     # Twisted's time is the wall clock; when that is set, a time-out must not come early or never.
     sys.modules[_REACTOR].seconds = time.monotonic  # type: ignore[attr-defined]
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return a new event loop: uvloop's, where it is installed and not turned off."""
+    if os.environ.get(LOOP_VARIABLE) != "asyncio":
+        try:
+            import uvloop  # noqa: PLC0415 - it is optional
+        except ImportError:
+            pass
+        else:
+            return cast("asyncio.AbstractEventLoop", uvloop.new_event_loop())
+    return asyncio.new_event_loop()
+
+
+def _notice_children(reactor: Any) -> None:
+    """Let the reactor notice that a child process has ended, on a loop that takes all signals.
+
+    Twisted waits for a byte that Python writes when SIGCHLD comes (signal.set_wakeup_fd); uvloop
+    has that byte written to itself. It still calls Python's handlers, as for every signal.
+
+    :param reactor: runs, so it has installed its own handler already.
+    """
+    # Imported here: it is for a running reactor only.
+    from twisted.internet.process import reapAllProcesses  # noqa: PLC0415
+
+    def ended(_number: int, _frame: FrameType | None) -> None:
+        reactor.callFromThread(reapAllProcesses)
+
+    signal.signal(signal.SIGCHLD, ended)
+    # As Twisted does: no system call of anybody's is interrupted by it.
+    signal.siginterrupt(signal.SIGCHLD, False)
+    reapAllProcesses()
+
+
+def loop_name(loop: asyncio.AbstractEventLoop) -> str:
+    """Return which event loop this is, for the log: the package that it is from."""
+    return type(loop).__module__.partition(".")[0]
 
 
 def to_deferred(coroutine: Coroutine[Any, Any, T]) -> Deferred[T]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import signal
@@ -14,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from image_cri_shim import unix_socket
-from image_cri_shim.bridge import AsyncioService, to_future
+from image_cri_shim.bridge import AsyncioService, loop_name, to_future
 from image_cri_shim.cache_log import CacheLog
 from image_cri_shim.config import Config, describe, detect_runtime_socket, warnings
 from image_cri_shim.config.sockets import same_path
@@ -106,6 +107,7 @@ class Daemon:
         self._memory.load()
         self._server = CriServer(self._current, self._pulls, self._memory)
         await self._server.start(listener.sock)
+        _log.debug("event loop: {name}", name=loop_name(asyncio.get_running_loop()))
 
     def apply(self, config: Config) -> None:
         """Put another configuration to work; calls that run go on under theirs."""

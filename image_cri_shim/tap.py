@@ -64,8 +64,10 @@ class Options(usage.Options):
             Twisted 22.4.
         """
         hold_hangups()
+        # twistd's own options; a command line that is parsed without it has none.
+        parent = cast("usage.Options | None", getattr(self, "parent", None))
         try:
-            install_reactor()
+            install_reactor(forks=parent is not None and not parent.get("nodaemon", True))
         except WrongReactor as error:
             sys.exit(str(error))
 

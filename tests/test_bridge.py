@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
@@ -19,14 +21,19 @@ from image_cri_shim.bridge import AsyncioService, to_deferred, to_future
 ROOT = Path(__file__).parent.parent
 
 
-def child(script: str) -> str:
-    """Run a script in a process that has no reactor yet; return what it prints."""
+def child(script: str, packages: Path | None = None, **variables: str) -> str:
+    """Run a script in a process that has no reactor yet; return what it prints.
+
+    `packages` is a directory whose modules come before all others.
+    """
+    path = [str(packages)] if packages is not None else []
     ended = subprocess.run(
         [sys.executable, "-c", script],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*path, str(ROOT)]), **variables},
     )
     assert ended.stderr == ""
     assert ended.returncode == 0
@@ -84,6 +91,94 @@ except WrongReactor as error:
         f"image-cri-shim needs the asyncio reactor, but {name} is installed; "
         "leave out --reactor, or use --reactor=asyncio"
     )
+
+
+# A faster event loop
+
+
+UVLOOP = """
+import asyncio, signal, socket
+
+class Loop(asyncio.SelectorEventLoop):
+    def run_forever(self):
+        # As uvloop does: whatever had itself told of signals is told no longer.
+        reader, writer = socket.socketpair()
+        for one in (reader, writer):
+            one.setblocking(False)
+        self.add_reader(reader, lambda: reader.recv(4096))
+        signal.set_wakeup_fd(writer.fileno())
+        super().run_forever()
+
+def new_event_loop():
+    return Loop()
+"""
+WHICH_LOOP = """
+from image_cri_shim.bridge import install_reactor, loop_name
+install_reactor({arguments})
+from twisted.internet import reactor
+print(loop_name(reactor._asyncioEventloop))
+"""
+
+
+@pytest.fixture
+def uvloop(tmp_path: Path) -> Path:
+    """A directory with a package that behaves as uvloop does where that matters."""
+    (tmp_path / "uvloop.py").write_text(UVLOOP)
+    return tmp_path
+
+
+def test_the_faster_loop_is_used_where_it_is_installed(uvloop: Path) -> None:
+    assert child(WHICH_LOOP.format(arguments=""), uvloop) == "uvloop"
+
+
+def test_the_faster_loop_can_be_turned_off(uvloop: Path) -> None:
+    script = WHICH_LOOP.format(arguments="")
+    assert child(script, uvloop, IMAGE_CRI_SHIM_LOOP="asyncio") == "asyncio"
+    assert child(script, uvloop, IMAGE_CRI_SHIM_LOOP="uvloop") == "uvloop"
+
+
+def test_a_program_that_becomes_a_daemon_keeps_to_the_loop_that_survives_it(uvloop: Path) -> None:
+    assert child(WHICH_LOOP.format(arguments="forks=True"), uvloop) == "asyncio"
+
+
+def test_without_the_faster_loop_it_is_pythons_own(tmp_path: Path) -> None:
+    (tmp_path / "uvloop.py").write_text("raise ImportError('not here')")
+    assert child(WHICH_LOOP.format(arguments=""), tmp_path) == "asyncio"
+
+
+CHILDREN = """
+from image_cri_shim.bridge import install_reactor
+install_reactor()
+from twisted.internet import reactor
+from twisted.internet.protocol import ProcessProtocol
+
+class Ended(ProcessProtocol):
+    def processEnded(self, reason):
+        print(reason.value.exitCode)
+        reactor.stop()
+
+# It closes its side of the pipes first, so that its end is not noticed by them.
+script = "exec 0<&- 1>&- 2>&-; sleep 0.2; exit 3"
+reactor.callWhenRunning(reactor.spawnProcess, Ended(), "/bin/sh", ["sh", "-c", script], {})
+reactor.callLater(20, reactor.stop)
+reactor.run()
+"""
+
+
+def test_the_end_of_a_child_process_is_noticed_on_the_faster_loop(uvloop: Path) -> None:
+    assert child(CHILDREN, uvloop) == "3"
+
+
+def test_the_end_of_a_child_process_is_noticed_on_pythons_own_loop() -> None:
+    assert child(CHILDREN, IMAGE_CRI_SHIM_LOOP="asyncio") == "3"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("uvloop") is None, reason="uvloop is not installed")
+def test_the_end_of_a_child_process_is_noticed_on_the_real_faster_loop() -> None:
+    assert child(CHILDREN) == "3"
+
+
+# Both sides
 
 
 def test_under_the_running_reactor_each_side_can_await_the_other() -> None:

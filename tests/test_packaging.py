@@ -106,7 +106,7 @@ def test_the_wheel_has_the_package_its_plugin_and_its_generated_code_and_nothing
     }
     plugin = "twisted/plugins/image_cri_shim_plugin.py"
     expected = {*modules, plugin, "image_cri_shim/py.typed"}
-    expected.add("image_cri_shim/cri/_generated/cri_pb2.pyi")
+    expected |= {f"image_cri_shim/cri/_generated/{name}_pb2.pyi" for name in ("cri", "health")}
     assert "image_cri_shim/cri/_generated/cri_pb2.py" in expected
     others = {name for name in names if ".dist-info/" not in name}
     assert others == expected

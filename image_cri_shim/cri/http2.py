@@ -7,18 +7,19 @@ an h2 changes what is relied on here.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import h2.config
 import h2.connection
 import h2.events
 import h2.exceptions
 import h2.frame_buffer
-import hpack
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes, Settings
 from h2.stream import StreamClosedBy
 from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
+
+from image_cri_shim.cri.header_blocks import Decoder, PlainEncoder
 
 # What may be on its way to us and unread, for each stream. For the connection there is no limit in
 # effect, or a reader that stops would stop every other call of the connection.
@@ -31,18 +32,6 @@ CALLS_AT_ONCE = 512
 HEADER_LIMIT = 64 * 1024
 # Newer versions of h2 have the bytes of a frame that is not whole under another name.
 _PARTIAL = "_data" if hasattr(h2.frame_buffer.FrameBuffer(), "_data") else "data"
-
-
-class _Encoder(hpack.Encoder):
-    """Compresses headers by the tables alone, not by Huffman's code (RFC 7541, section 5.2).
-
-    It would save bytes that cost nothing on a unix socket, and take time that grows faster than the
-    header: half a second for 60 kB.
-    """
-
-    def encode(self, headers: Any, huffman: bool = False) -> bytes:  # noqa: FBT001, FBT002 - hpack's
-        """Encode a header block."""
-        return bytes(super().encode(headers, huffman))
 
 
 class Http2(h2.connection.H2Connection):
@@ -76,7 +65,10 @@ class Http2(h2.connection.H2Connection):
             values[SettingCodes.ENABLE_PUSH] = 0
             del values[SettingCodes.MAX_CONCURRENT_STREAMS]
         self.local_settings = Settings(client=client_side, initial_values=values)
-        self.encoder = _Encoder()
+        # Huffman's code alone holds the loop for half a second where a header has 60 kB.
+        self.encoder = cast("Any", PlainEncoder())
+        self.decoder = cast("Any", Decoder())
+        self.decoder.max_header_list_size = HEADER_LIMIT
         self.unfinished = False
         self.initiate_connection()
         self.increment_flow_control_window(_CONNECTION_WINDOW - 65535)

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from image_cri_shim.bridge import new_event_loop
+
 T = TypeVar("T")
 
 # Seconds that a test waits for what must happen; never reached unless something is wrong.
@@ -15,7 +17,7 @@ PATIENCE = 10.0
 
 
 class Background:
-    """An event loop in a thread of its own.
+    """An event loop in a thread of its own, of the kind that the daemon would have.
 
     `complaints` are what its exception handler was given: exceptions that nobody retrieved,
     callbacks that raised.
@@ -23,7 +25,7 @@ class Background:
 
     def __init__(self) -> None:
         self.complaints: list[dict[str, Any]] = []
-        self.loop = asyncio.new_event_loop()
+        self.loop = new_event_loop()
         self.loop.set_exception_handler(lambda _, context: self.complaints.append(context))
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
