@@ -34,10 +34,23 @@ def translation(method: Method, naming: Naming) -> Translate | None:
     if method.service != RUNTIME_SERVICE:
         return None
     if method.name == "Version":
-        return _version_in(method.version or V1)
+        return _readable(_version_in(method.version or V1))
     if naming.only and method.name in _ANSWERS:
-        return _containers_in(_ANSWERS[method.name], naming)
+        return _readable(_containers_in(_ANSWERS[method.name], naming))
     return None
+
+
+def _readable(translate: Translate) -> Translate:
+    """Return the same, but for what cannot be read: the client gets that as the runtime sent it."""
+
+    def translate_or_leave(whole: bytes) -> bytes:
+        try:
+            return translate(whole)
+        except (DecodeError, UnicodeDecodeError):
+            # The latter is what protobuf's implementation in Python says of a bad string.
+            return whole
+
+    return translate_or_leave
 
 
 def _version_in(version: str) -> Translate:
@@ -62,11 +75,7 @@ def _containers_in(message: type[Message], naming: Naming) -> Translate:
     """Return what puts the original names into a message's containers."""
 
     def translate(whole: bytes) -> bytes:
-        try:
-            answer = message.FromString(whole[PREFIX_LENGTH:])
-        except DecodeError:
-            # The client shall see what the runtime said.
-            return whole
+        answer = message.FromString(whole[PREFIX_LENGTH:])
         changes = [_translated(one, naming) for one in _containers(answer)]
         return frame(answer.SerializeToString()) if any(changes) else whole
 

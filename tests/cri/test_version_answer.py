@@ -65,3 +65,10 @@ def test_an_error_is_the_runtimes(
     upstream.scripts[V1] = refuse(13, b"broken")
     told = make_shim(upstream.path).client("v1alpha2").raw(OLD)
     assert (told.code, told.details) == (grpc.StatusCode.INTERNAL, "broken")
+
+
+def test_what_cannot_be_read_is_passed_on(
+    upstream: ScriptedUpstream, make_shim: Callable[..., Shim]
+) -> None:
+    upstream.scripts[V1] = reply(b"\xff\xff")
+    assert make_shim(upstream.path).client("v1alpha2").raw(OLD).body == b"\xff\xff"
