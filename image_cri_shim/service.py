@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -244,6 +245,14 @@ class ListenerService(AsyncioService):
         return outcome
 
 
+def _is_one_file(one: str, other: str) -> bool:
+    """Tell whether two paths lead to one file, through links or mounts of either kind."""
+    try:
+        return Path(one).samefile(other)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(other)
+
+
 def _locate(config: Config) -> Callable[[], str]:
     """Return what tells where the runtime's socket is now: the configured place, or a known one."""
     if config.cri is not None:
@@ -251,7 +260,7 @@ def _locate(config: Config) -> Callable[[], str]:
 
         def locate() -> str:
             # A symbolic link, such as an old dockershim.sock, may lead back here.
-            if os.path.realpath(path) == os.path.realpath(config.shim):
+            if _is_one_file(path, config.shim):
                 raise OSError(errno.ELOOP, "it is the shim's own socket", path)
             return path
 

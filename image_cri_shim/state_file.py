@@ -12,12 +12,14 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from image_cri_shim.originals import Record
+from image_cri_shim.originals import Record, in_full
 
 NAME = "pulled.json"
 _FORMAT = 1
 # What a full memory takes several times over.
 _SIZE_LIMIT = 64 << 20
+# Names of one image that others are to be found by, at most.
+_ORIGINALS_LIMIT = 64
 
 
 class StateError(Exception):
@@ -114,7 +116,9 @@ def _record(entry: object) -> Record:
     # No name is anything else, and half a character would be in every answer's way.
     if not all(text.isascii() for text in texts):
         raise ValueError("no name")
-    return Record(entry["held"], entry["image"], tuple(originals))
+    # Of what is no name there is nothing to know, and clients must not see it.
+    names = [text for text in originals[:_ORIGINALS_LIMIT] if in_full(text) == text]
+    return Record(entry["held"], entry["image"], tuple(names))
 
 
 def _why(error: OSError | ValueError) -> str:

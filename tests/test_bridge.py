@@ -16,7 +16,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from image_cri_shim.bridge import AsyncioService, to_deferred, to_future
+from image_cri_shim.bridge import LOOP_VARIABLE, AsyncioService, to_deferred, to_future
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,13 +27,15 @@ def child(script: str, packages: Path | None = None, **variables: str) -> str:
     `packages` is a directory whose modules come before all others.
     """
     path = [str(packages)] if packages is not None else []
+    # The tests themselves may have been told which loop to use.
+    inherited = {key: value for key, value in os.environ.items() if key != LOOP_VARIABLE}
     ended = subprocess.run(
         [sys.executable, "-c", script],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=60,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([*path, str(ROOT)]), **variables},
+        env={**inherited, "PYTHONPATH": os.pathsep.join([*path, str(ROOT)]), **variables},
     )
     assert ended.stderr == ""
     assert ended.returncode == 0

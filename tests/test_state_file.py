@@ -28,9 +28,15 @@ NEW = (
 )
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
 
+ORIGINALS = ("docker.io/library/a:1", "quay.io/a:1", f"quay.io/a@{ID}", "[::1]:5000/a/b:c")
 names = st.text(st.characters(min_codepoint=1, max_codepoint=127), max_size=20)
 records = st.lists(
-    st.builds(Record, held=names, image_id=names, originals=st.lists(names, max_size=3).map(tuple)),
+    st.builds(
+        Record,
+        held=names,
+        image_id=names,
+        originals=st.lists(st.sampled_from(ORIGINALS), max_size=3).map(tuple),
+    ),
     max_size=5,
 ).map(tuple)
 
@@ -56,6 +62,18 @@ def test_whatever_was_written_is_read(
     directory = str(tmp_path_factory.getbasetemp() / "any")
     state_file.write(directory, written)
     assert state_file.read(directory) == written
+
+
+@pytest.mark.parametrize("text", ["", "/", "quay.io/a/b\n0:1", "nginx", "UPPER/x", ID])
+def test_what_is_no_name_in_full_is_shown_to_nobody(tmp_path: Path, text: str) -> None:
+    state_file.write(str(tmp_path), [Record("hub/a:1", ID, (text, "quay.io/a:1"))])
+    assert state_file.read(str(tmp_path)) == (Record("hub/a:1", ID, ("quay.io/a:1",)),)
+
+
+def test_no_image_has_names_without_end(tmp_path: Path) -> None:
+    names = tuple(f"quay.io/a:{number}" for number in range(1000))
+    state_file.write(str(tmp_path), [Record("hub/a:1", ID, names)])
+    assert state_file.read(str(tmp_path)) == (Record("hub/a:1", ID, names[:64]),)
 
 
 def test_nobody_else_may_read_it_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -132,7 +150,7 @@ def test_it_is_on_the_disk_before_it_takes_the_place_of_the_one_before(
     assert done == [f"sync {tmp_path / f'.{NAME}.new'}", f"replace {path}", f"sync {tmp_path}"]
 
 
-GOOD = json.dumps({"format": 1, "images": [{"held": "a", "image": "", "originals": ["b"]}]})
+GOOD = json.dumps({"format": 1, "images": [{"held": "a", "image": "", "originals": ["b.c/d:e"]}]})
 
 
 @pytest.mark.parametrize(
@@ -174,7 +192,7 @@ def test_a_file_that_makes_no_sense_is_set_aside(tmp_path: Path, content: bytes)
 
 def test_the_good_file_of_these_is_good(tmp_path: Path) -> None:
     (tmp_path / NAME).write_text(GOOD)
-    assert state_file.read(str(tmp_path)) == (Record("a", "", ("b",)),)
+    assert state_file.read(str(tmp_path)) == (Record("a", "", ("b.c/d:e",)),)
 
 
 def test_of_a_huge_file_no_more_is_read_than_a_full_memory_takes(tmp_path: Path) -> None:

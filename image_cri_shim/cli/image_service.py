@@ -3,59 +3,90 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import base64
 import time
+from typing import TypeVar
 
-from grpclib.client import Channel, UnaryUnaryMethod
+from google.protobuf.message import DecodeError, Message
 from grpclib.const import Status
-from grpclib.exceptions import GRPCError
 
 from image_cri_shim.cli import streams
 from image_cri_shim.cli.status import FAILED, FOUND, UNREACHABLE
 from image_cri_shim.cli.terminal import complain, one_line
 from image_cri_shim.config import format_duration
 from image_cri_shim.cri._generated import cri_pb2
+from image_cri_shim.cri.connection import Connection, NotGrpc, read_answer
+from image_cri_shim.cri.status import CONTENT_TYPE, Answer, Code, frame
+from image_cri_shim.cri.stream import BadFrame, MessageTooLarge, StreamLost
+from image_cri_shim.cri.upstream import forwarded
+from image_cri_shim.cri.versions import IMAGE_SERVICE, parse_method
+
+# Seconds that the daemon gets to show that it is there; a pull may take any time after that.
+_PATIENCE = 10.0
+
+M = TypeVar("M", bound=Message)
 
 
-async def pull(options: argparse.Namespace, password: str | None) -> int:
+class _Failed(Exception):
+    """A call has no answer that is good; the message says why.
+
+    :ivar status: the exit status for it.
+    """
+
+    def __init__(self, message: str, status: int = FAILED) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+async def pull(options: argparse.Namespace, socket: str, password: str | None) -> int:
     """Pull an image, print what came of it and return the exit status.
 
     :param options: the command line.
-    :param password: the one of its user; None if it names none.
+    :param socket: the shim's, with or without ``unix://`` in front.
+    :param password: the one of the command line's user; None if it names none.
     """
-    channel = Channel(path=options.socket.removeprefix("unix://"))
+    request = cri_pb2.PullImageRequest()
+    request.image.image = options.image
+    if password is not None:
+        pair = f"{options.user}:{password}".encode()
+        request.auth.auth = base64.b64encode(pair).decode("ascii")
+    service = _ImageService(socket, options.cri_version)
+    pulled = False
     try:
-        service = _ImageService(channel, options.cri_version)
-        request = cri_pb2.PullImageRequest()
-        request.image.image = options.image
-        if password is not None:
-            pair = f"{options.user}:{password}".encode()
-            request.auth.auth = base64.b64encode(pair).decode("ascii")
-        started = time.monotonic()
-        reply = await service.pull(request, timeout=options.timeout)
-        took = time.monotonic() - started
-        streams.write(f"pulled {one_line(options.image)} in {took:.2f} s")
-        streams.write(f"  image ref     {one_line(reply.image_ref)}")
-        status = await service.status(options.image, timeout=options.timeout)
-    except GRPCError as error:
-        code = error.status.name if isinstance(error.status, Status) else error.status
-        complain(f"{options.image}: {code}: {error.message}")
-        return FAILED
+        async with asyncio.timeout(options.timeout) as bound:
+            await service.connect()
+            started = time.monotonic()
+            reply = await service.call(
+                "PullImage", request, cri_pb2.PullImageResponse(), bound.when()
+            )
+            pulled = True
+            took = time.monotonic() - started
+            streams.write(f"pulled {one_line(options.image)} in {took:.2f} s")
+            streams.write(f"  image ref     {one_line(reply.image_ref)}")
+            return _show(await service.status(options.image, bound.when()))
     except TimeoutError:
-        complain(f"{options.image}: gave up after {format_duration(options.timeout)}")
-        return FAILED
-    except OSError as error:
-        why = error.strerror or str(error)
-        complain(f"nobody answers on {options.socket}: {why}; is the daemon running?")
-        return UNREACHABLE
+        failed = _Failed(f"gave up after {format_duration(options.timeout)}")
+    except _Failed as error:
+        failed = error
     finally:
-        channel.close()
+        service.close()
+    if pulled:
+        # As with a daemon that was told to stop: it has finished the pull and takes no more calls.
+        complain(f"{options.image}: what the runtime now has cannot be shown: {failed}")
+        return FOUND
+    complain(str(failed) if failed.status == UNREACHABLE else f"{options.image}: {failed}")
+    return failed.status
+
+
+def _show(status: cri_pb2.ImageStatusResponse) -> int:
+    """Print how the image is listed; return the exit status."""
     if not status.HasField("image"):
         streams.write_error("  the runtime does not show it under this name")
         return FAILED
     for label, values in (
         ("image ID", [status.image.id]),
-        ("held as", status.image.repo_tags),
+        ("listed as", status.image.repo_tags),
         ("digest", status.image.repo_digests),
     ):
         for value in values:
@@ -64,23 +95,92 @@ async def pull(options: argparse.Namespace, password: str | None) -> int:
 
 
 class _ImageService:
-    """A client of the CRI's ImageService in one version."""
+    """A client of the CRI's ImageService in one version, on one connection.
 
-    def __init__(self, channel: Channel, version: str) -> None:
-        path = f"/runtime.{version}.ImageService"
-        self._pull = UnaryUnaryMethod(
-            channel, f"{path}/PullImage", cri_pb2.PullImageRequest, cri_pb2.PullImageResponse
-        )
-        self._status = UnaryUnaryMethod(
-            channel, f"{path}/ImageStatus", cri_pb2.ImageStatusRequest, cri_pb2.ImageStatusResponse
-        )
+    A daemon that is told to stop lets the calls of its connections finish; so the connection is the
+    shim's own, which stays until they have. grpclib's drops them when it is told (GOAWAY).
+    """
 
-    async def pull(
-        self, request: cri_pb2.PullImageRequest, *, timeout: float | None
-    ) -> cri_pb2.PullImageResponse:
-        return await self._pull(request, timeout=timeout)
+    def __init__(self, socket: str, version: str) -> None:
+        self._socket = socket
+        self._version = version
+        self._connection = Connection(socket.removeprefix("unix://"), lambda _: None)
 
-    async def status(self, image: str, *, timeout: float | None) -> cri_pb2.ImageStatusResponse:
+    async def connect(self) -> None:
+        """Connect, and wait until the daemon shows that it speaks HTTP/2.
+
+        :raises _Failed: it does not, or nobody answers.
+        """
+        try:
+            async with asyncio.timeout(_PATIENCE) as bound:
+                await self._connection.connect()
+                await self._connection.decide(self._version)
+        except StreamLost as error:
+            raise self._unreachable(f"{error}; is it the shim's socket?") from error
+        except OSError as error:
+            why = error.strerror or str(error)
+            if bound.expired():
+                why = f"connections are accepted, then there is silence for {_PATIENCE:g} s"
+            raise self._unreachable(f"{why}; is the daemon running?") from error
+
+    async def status(self, image: str, deadline: float | None) -> cri_pb2.ImageStatusResponse:
+        """Ask what the node has of an image; as for ``call``."""
         request = cri_pb2.ImageStatusRequest()
         request.image.image = image
-        return await self._status(request, timeout=timeout)
+        return await self.call("ImageStatus", request, cri_pb2.ImageStatusResponse(), deadline)
+
+    async def call(self, name: str, request: Message, reply: M, deadline: float | None) -> M:
+        """Make a call, read its answer into ``reply`` and return that.
+
+        :param deadline: what to tell the daemon of it, on the event loop's clock.
+        :raises _Failed: there is none.
+        """
+        try:
+            answer = await self._answer(name, frame(request.SerializeToString()), deadline)
+            reply.ParseFromString(_payload(answer))
+        except StreamLost as error:
+            if error.unprocessed:
+                raise self._unreachable(str(error)) from error
+            raise _Failed(f"lost the shim on {self._socket} during the call: {error}") from error
+        except (NotGrpc, BadFrame, MessageTooLarge, DecodeError, UnicodeDecodeError) as error:
+            raise self._unreachable(f"it does not answer as a shim does: {error}") from error
+        return reply
+
+    async def _answer(self, name: str, message: bytes, deadline: float | None) -> Answer:
+        method = parse_method(f"/runtime.{self._version}.{IMAGE_SERVICE}/{name}".encode("ascii"))
+        headers = forwarded([(b"content-type", CONTENT_TYPE)], deadline)
+        stream, release = await self._connection.open(method, headers)
+        try:
+            await stream.write_frame(message, end=True)
+            return await read_answer(stream, await stream.read_headers())
+        finally:
+            stream.abandon()
+            release()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _unreachable(self, why: str) -> _Failed:
+        return _Failed(f"nobody answers on {self._socket}: {why}", UNREACHABLE)
+
+
+def _payload(answer: Answer) -> bytes:
+    """Return the message of an answer.
+
+    :raises _Failed: it has a status instead.
+    :raises BadFrame: it has none, or one that is compressed, which was not asked for.
+    """
+    if answer.code != Code.OK:
+        raise _Failed(f"{_name(answer.code)}: {answer.message}")
+    if answer.frame is None or answer.compressed:
+        raise BadFrame("the answer has no message that can be read")
+    return answer.payload
+
+
+def _name(code: int) -> str:
+    """Return a status code's name, or the number of one that is unknown."""
+    try:
+        return Status(code).name
+    except ValueError:
+        return str(code)

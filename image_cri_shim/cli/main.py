@@ -98,8 +98,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     for name in (*_DAEMON_OPTIONS, "debug"):
         if getattr(options, name):
             # Ignored, it would be taken for obeyed: another socket would be asked.
-            instead = options.config_instead if name == "config" else ""
-            hint = instead or f"`{options.command}` does not take it"
+            hint = getattr(options, f"{name}_instead", f"`{options.command}` does not take it")
             top.error(f"--{name} is an option of the daemon; {hint}")
     return options
 

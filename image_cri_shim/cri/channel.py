@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import errno
+import socket
 from collections.abc import Callable
 
 import h2.exceptions
@@ -35,6 +35,33 @@ class _Handler:
         """Tell that the connection takes no more calls."""
         self.connection_lost = True
         self._gone()
+
+
+def _connected(path: str) -> socket.socket:
+    """Connect to a unix socket; that is done at once or not at all (unix(7), EAGAIN).
+
+    Not by the event loop: asyncio's takes a full queue for "soon", and uvloop's a path that is too
+    long for one that does not exist.
+
+    :raises OSError: nothing listens on it, or too many wait to be accepted.
+    """
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.setblocking(False)
+        sock.connect(path)
+    except BaseException as error:
+        sock.close()
+        if isinstance(error, BlockingIOError):
+            why = "too many connections wait to be accepted"
+            raise BlockingIOError(error.errno, why, path) from error
+        raise
+    return sock
+
+
+def _unwanted(making: asyncio.Task[tuple[asyncio.Transport, RawProtocol]]) -> None:
+    """Close a connection that nobody waits for any more."""
+    if not making.cancelled() and making.exception() is None:
+        making.result()[1].drop("the attempt was given up")
 
 
 class RawChannel:
@@ -70,24 +97,22 @@ class RawChannel:
         :raises OSError: nothing listens on the socket, or too many wait to be accepted.
         :raises StreamLost: the connection was closed at once.
         """
-        transport, protocol = await asyncio.get_running_loop().create_unix_connection(
-            lambda: RawProtocol(_Handler(self._end), client_side=True, arriving=self.answers),
-            self._path,
+        loop = asyncio.get_running_loop()
+        protocol = RawProtocol(_Handler(self._end), client_side=True, arriving=self.answers)
+        making = loop.create_task(
+            loop.create_unix_connection(lambda: protocol, sock=_connected(self._path))
         )
+        try:
+            # This waits for nobody. If it is cancelled, uvloop closes the transport without a word.
+            await asyncio.shield(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(_unwanted)
+            raise
         self._protocol = protocol
         # grpclib's connection is told when a PING is answered, and nobody else.
         protocol.connection.ping_ack_process = self._answered  # type: ignore[method-assign]
         if not self.usable:
             raise StreamLost("the connection was closed", unprocessed=True)
-        try:
-            transport.get_extra_info("socket").getpeername()
-        except OSError as error:
-            if error.errno != errno.ENOTCONN:
-                raise
-            # A unix socket whose queue is full says EAGAIN, which asyncio takes for "soon".
-            raise BlockingIOError(
-                errno.EAGAIN, "too many connections wait to be accepted", self._path
-            ) from error
 
     async def open(self, headers: Headers) -> tuple[RawStream, Callable[[], None]]:
         """Start a call: send the request's headers on a new stream.

@@ -29,21 +29,25 @@ class Greeting(asyncio.Protocol):
     There may be thousands that never say anything, so it is small.
 
     :param welcome: takes over the transport of a client that has greeted, and what it has sent.
-    :param watch: ends those that do not greet.
+    :param watch: ends those that do not greet. It has this one from now on, and not only when the
+        event loop makes the connection: that is a turn later, after all that wait were accepted.
     """
 
-    __slots__ = ("_received", "_transport", "_watch", "_welcome")
+    __slots__ = ("_received", "_stalled", "_transport", "_watch", "_welcome")
 
     def __init__(self, welcome: Welcome, watch: Watch) -> None:
         self._welcome = welcome
         self._watch = watch
         self._received = b""
         self._transport: asyncio.Transport | None = None
+        self._stalled = False
+        watch.begin(self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait."""
+        """Begin to listen."""
         self._transport = cast("asyncio.Transport", transport)
-        self._watch.begin(self)
+        if self._stalled:
+            self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
         """Wait no more."""
@@ -70,5 +74,6 @@ class Greeting(asyncio.Protocol):
     def stalled(self) -> None:
         """Disconnect a client that does not greet."""
         self._watch.end(self)
+        self._stalled = True
         if self._transport is not None:
             self._transport.abort()

@@ -43,6 +43,7 @@ _REPEATED = frozenset(
     }
 )
 _REMEMBERED = 1024
+_LONGEST_REMEMBERED = 256
 # The bits that say what a field is (sections 6.1 to 6.3), and those that begin its first integer.
 _INDEXED, _ADDED, _KIND, _SIZE_UPDATE = 0x80, 0x40, 0x60, 0x20
 _INDEX, _ADDED_NAME, _NAME, _SIZE, _LENGTH = 0x7F, 0x3F, 0x0F, 0x1F, 0x7F
@@ -83,7 +84,7 @@ class PlainEncoder:
             if written is None:
                 name, value = field
                 written = _NEVER_INDEXED + _string(name) + _string(value)
-                if name in _REPEATED:
+                if len(value) <= _LONGEST_REMEMBERED and name in _REPEATED:
                     if len(known) >= _REMEMBERED:
                         known.clear()
                         known.update(_WHOLE)

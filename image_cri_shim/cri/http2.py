@@ -30,6 +30,8 @@ _CONNECTION_WINDOW = 2**31 - 1
 CALLS_AT_ONCE = 512
 # Bytes of one header block, compressed or not.
 HEADER_LIMIT = 64 * 1024
+# The runtime's may be larger, for all calls share its connection.
+ANSWER_HEADER_LIMIT = 512 * 1024
 # Newer versions of h2 have the bytes of a frame that is not whole under another name.
 _PARTIAL = "_data" if hasattr(h2.frame_buffer.FrameBuffer(), "_data") else "data"
 
@@ -40,11 +42,11 @@ class Http2(h2.connection.H2Connection):
     :ivar unfinished: whether what has arrived ends within a frame or a header block.
     """
 
-    # How many ended calls are remembered, to tell late frames from wrong ones; h2's own limit would
-    # be megabytes for each connection.
-    MAX_CLOSED_STREAMS = 4096
-
     def __init__(self, *, client_side: bool) -> None:
+        # How many ended calls are remembered, to tell late frames from wrong ones. Each takes more
+        # than a hundred bytes, and there may be many clients, but one runtime.
+        self.MAX_CLOSED_STREAMS = 4096 if client_side else 256
+        self._header_limit = ANSWER_HEADER_LIMIT if client_side else HEADER_LIMIT
         # Headers are left alone: bytes in, bytes out, validated by gRPC's own rules.
         super().__init__(
             h2.config.H2Configuration(
@@ -58,7 +60,7 @@ class Http2(h2.connection.H2Connection):
         )
         values: dict[SettingCodes, int] = {
             SettingCodes.INITIAL_WINDOW_SIZE: _STREAM_WINDOW,
-            SettingCodes.MAX_HEADER_LIST_SIZE: HEADER_LIMIT,
+            SettingCodes.MAX_HEADER_LIST_SIZE: self._header_limit,
             SettingCodes.MAX_CONCURRENT_STREAMS: CALLS_AT_ONCE,
         }
         if client_side:
@@ -68,7 +70,7 @@ class Http2(h2.connection.H2Connection):
         # Huffman's code alone holds the loop for half a second where a header has 60 kB.
         self.encoder = cast("Any", PlainEncoder())
         self.decoder = cast("Any", Decoder())
-        self.decoder.max_header_list_size = HEADER_LIMIT
+        self.decoder.max_header_list_size = self._header_limit
         self.unfinished = False
         self.initiate_connection()
         self.increment_flow_control_window(_CONNECTION_WINDOW - 65535)
@@ -87,7 +89,7 @@ class Http2(h2.connection.H2Connection):
             length = int.from_bytes(partial[:3], "big") if len(partial) > 2 else 0  # noqa: PLR2004
             if length > self.max_inbound_frame_size:
                 raise h2.exceptions.FrameTooLargeError(f"a frame of {length} bytes")
-            if sum(len(frame.data) for frame in headers) > HEADER_LIMIT:
+            if sum(len(frame.data) for frame in headers) > self._header_limit:
                 raise h2.exceptions.DenialOfServiceError("a header block that does not end")
         return events
 

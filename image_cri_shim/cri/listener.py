@@ -13,6 +13,7 @@ from typing import cast
 from h2.errors import ErrorCodes
 from hyperframe.frame import GoAwayFrame
 
+from image_cri_shim.cri.acceptor import AT_ONCE, Acceptor
 from image_cri_shim.cri.budget import Budget
 from image_cri_shim.cri.greeting import Greeting
 from image_cri_shim.cri.stream import Headers, RawStream, StreamLost
@@ -22,10 +23,9 @@ from image_cri_shim.cri.watch import Clock, Stalling, Watch
 _log = logging.getLogger(__name__)
 
 _BACKLOG = 1024
-_ACCEPTED_AT_ONCE = 16
-# Descriptors for the runtime, the registries and files, and for connections that are being
-# refused, which takes some turns of the loop.
-_RESERVED = 64 + 5 * _ACCEPTED_AT_ONCE
+# Descriptors for the runtime, the registries and files, and for connections that are being closed
+# in favour of others, which takes some turns of the loop.
+_RESERVED = 64 + 5 * AT_ONCE
 # Clients at most, whatever the number of descriptors: a node has a handful.
 _CLIENTS = 2048
 # Calls at a time of all clients, and how many each may have all the same.
@@ -66,6 +66,7 @@ class _Handler:
         self._all = tasks
         self._tasks: dict[RawStream, asyncio.Task[None]] = {}
         self.draining: Callable[[], None] | None = None
+        self.last_ended = self._loop.time()
 
     def accept(self, stream: RawStream, headers: Headers, release: Callable[[], None]) -> None:
         full = len(self._all) >= _CALLS and len(self._tasks) >= _CALLS_EACH
@@ -102,6 +103,7 @@ class _Handler:
     ) -> None:
         del self._tasks[stream]
         self._all.discard(task)
+        self.last_ended = self._loop.time()
         release()
         if self.draining is not None:
             self.draining()
@@ -130,6 +132,11 @@ class _Client(RawProtocol):
         self._raw: asyncio.Transport
         self._rest = b""
         self._turn = _TURN
+
+    @property
+    def idle_since(self) -> float:
+        """When its last call ended, on the event loop's clock, or when it came."""
+        return cast("_Handler", self.handler).last_ended
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._raw = cast("asyncio.Transport", transport)
@@ -180,11 +187,15 @@ class _Client(RawProtocol):
             self._stalls.begin(self)
 
     def stalled(self) -> None:
-        """Disconnect a client that stopped within a frame, or does not take its last bytes."""
-        _log.debug("disconnected a client that did not go on with what it had begun")
+        """Disconnect a client that stopped within a frame or is idle, or takes nothing more."""
+        _log.debug("disconnected a client that did not go on, or made room for another")
         self._stalls.end(self)
         self._connections.discard(self)
-        self._raw.abort()
+        if self.http2.unfinished or self.connection.is_closing():
+            self._raw.abort()
+        else:
+            # What it may be sending just now it can send again elsewhere.
+            self.drain()
 
     def drain(self) -> None:
         """Let the calls that run finish, take no more, then close (RFC 9113, section 6.8)."""
@@ -201,13 +212,6 @@ class _Client(RawProtocol):
             self.drop("the server is stopping")
 
 
-class _Refusal(asyncio.Protocol):
-    """Closes a connection at once."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        cast("asyncio.Transport", transport).abort()
-
-
 class RawServer:
     """A gRPC server that gives every call, of any method, to one function.
 
@@ -219,42 +223,45 @@ class RawServer:
     """
 
     def __init__(self, serve: Serve, clock: Clock | None = None) -> None:
-        clock = clock or asyncio.get_running_loop()
+        clock = self._clock = clock or asyncio.get_running_loop()
         self.requests = Budget(REQUESTS_LIMIT)
         self.answers = Budget(ANSWERS_LIMIT)
         self._serve = serve
         self._most = connection_limit()
         self._refused = False
-        self._server: asyncio.Server | None = None
+        self._acceptor: Acceptor | None = None
         self._silent = Watch(GREETING_PATIENCE, clock)
         self._stalls = Watch(PATIENCE, clock)
         self._protocols: set[_Client] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def _accept(self) -> asyncio.Protocol:
-        # More than one, since those that are accepted in the same turn are not counted yet.
+    def _accept(self) -> asyncio.Protocol | None:
         while len(self._protocols) + len(self._silent) >= self._most:
             useless = self._useless()
             if useless is None:
-                return self._refuse()
+                self._refuse()
+                return None
             useless.stalled()
         self._refused = False
         return Greeting(self._welcome, self._silent)
 
     def _useless(self) -> Stalling | None:
-        """Return the client that can make room for another: it has said nothing, or half of it."""
-        idle = (
-            one for one in self._stalls if isinstance(one, _Client) and not one.processor.streams
-        )
-        return self._silent.oldest() or next(idle, None)
+        """Return the client that can make room for another.
 
-    def _refuse(self) -> asyncio.Protocol:
+        It has said nothing, or half of something, or it has had no call for longer than all others;
+        it can come back when it needs to.
+        """
+        idle = [one for one in self._protocols if not one.processor.streams]
+        stuck = (one for one in self._stalls if isinstance(one, _Client) and one in idle)
+        longest = min(idle, key=lambda one: one.idle_since, default=None)
+        return self._silent.oldest() or next(stuck, None) or longest
+
+    def _refuse(self) -> None:
         if not self._refused:
             _log.warning(
                 "%d clients are connected; further ones are refused until some leave", self._most
             )
         self._refused = True
-        return _Refusal()
 
     def _welcome(self, transport: asyncio.Transport, received: bytes) -> None:
         handler = _Handler(self._serve, self._tasks)
@@ -265,17 +272,13 @@ class RawServer:
 
     async def serve_on(self, listener: socket.socket) -> None:
         """Serve on a socket that listens already."""
-        # asyncio takes the backlog for how many to accept in a turn, too, and tries as often when
-        # there are no descriptors left.
-        self._server = await asyncio.get_running_loop().create_server(
-            self._accept, sock=listener, backlog=_ACCEPTED_AT_ONCE
-        )
+        self._acceptor = Acceptor(listener, self._accept, self._clock)
         listener.listen(_BACKLOG)
 
     def drain(self) -> None:
         """Stop listening and close connections as soon as no call runs on them."""
-        if self._server is not None:
-            self._server.close()
+        if self._acceptor is not None:
+            self._acceptor.close()
         for silent in tuple(self._silent):
             silent.stalled()
         for protocol in tuple(self._protocols):
@@ -283,11 +286,10 @@ class RawServer:
 
     async def drop(self) -> None:
         """Close every connection, whatever runs on it, and wait until all calls are over."""
-        if self._server is None:
+        if self._acceptor is None:
             return
-        self._server.close()
-        # A connection that was accepted just now gets its protocol in the loop's next turn.
-        await asyncio.sleep(0)
+        self._acceptor.close()
+        await self._acceptor.made()
         for silent in tuple(self._silent):
             silent.stalled()
         for protocol in tuple(self._protocols):

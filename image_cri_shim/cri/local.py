@@ -129,7 +129,7 @@ async def list_images(call: Call, naming: Naming) -> Answer:
 def filtered_names(request: cri_pb2.ListImagesRequest, naming: Naming) -> tuple[str, ...]:
     """Return the names that the runtime is asked to list."""
     image = request.filter.image.image
-    return naming.held_names(image) if image and not is_image_id(image) else (image,)
+    return naming.listed_names(image) if image and not is_image_id(image) else (image,)
 
 
 def questions(

@@ -45,6 +45,17 @@ class Naming:
         # Their tag would have moved, had they been pulled by it.
         return tuple(one for one in names if one == image or known(one) != ())
 
+    def listed_names(self, image: str) -> tuple[str, ...]:
+        """Return the names to list for a filter by a reference: no image's that is another's."""
+        names = self.held_names(image)
+        full = in_full(image)
+        if not self.only or full is None:
+            return names
+        known = ((one, self.memory.originals.of(in_full(one) or one)) for one in names)
+        return tuple(
+            one for one, originals in known if one == image or not originals or full in originals
+        )
+
     def pulled(
         self,
         image: str,
@@ -173,7 +184,9 @@ class Naming:
         name = in_full(held) or held
         known = self.memory.originals.of(name)
         if known is None:
-            return self._infer(held)
+            # A tag that was pulled from elsewhere since has moved there.
+            moved = self.memory.originals.held(name) is not None and "@" not in name
+            return () if moved else self._infer(held)
         # As the runtime writes it: some leave out what goes without saying.
         return tuple(held if one == name else one for one in known)
 

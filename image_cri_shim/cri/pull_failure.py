@@ -32,6 +32,8 @@ _QUOTING = re.compile(
     r"|\b(?:unknown|unsupported|unauthorized|denied|unavailable|toomanyrequests|invalid"
     r"|unverified): "
 )
+# What containerd says, with code UNKNOWN, until its CRI is up: of all sources.
+_STARTING = "server is not initialized yet"
 # What containerd puts in front of everything that goes wrong after it has read the reference.
 _BEGUN = "failed to pull"
 
@@ -63,6 +65,8 @@ def is_final(answer: Answer, remaining: float | None) -> bool:
         # that of a step in it, to which the runtime itself has set a time.
         alone = answer.code != Code.UNKNOWN and ": " not in message
         return alone or is_over(remaining)
+    if message == _STARTING:
+        return True
     message = message.lower()
     full = _DISK.search(message)
     return full is not None and _QUOTING.search(message, 0, full.start()) is None

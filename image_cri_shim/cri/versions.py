@@ -49,6 +49,7 @@ READ_ONLY = frozenset(
     }
 )
 
+_LONGEST_REMEMBERED = 256
 _PATH = re.compile(rb"/runtime\.(v1|v1alpha2)\.([A-Za-z0-9_]+)/([A-Za-z0-9_]+)")
 
 
@@ -76,9 +77,14 @@ class Method:
         return _spoken(self, version)
 
 
-@lru_cache(maxsize=256)
 def parse_method(path: bytes) -> Method:
     """Cut up a request's ``:path``."""
+    # Nonsense may be as long as headers can be; it must not stay in memory.
+    return _parsed(path) if len(path) <= _LONGEST_REMEMBERED else _parsed.__wrapped__(path)
+
+
+@lru_cache(maxsize=256)
+def _parsed(path: bytes) -> Method:
     match = _PATH.fullmatch(path)
     if match is None:
         return Method(path)

@@ -263,6 +263,7 @@ FINAL = {
         "/usr/lib/x.so: no space left on device",
     ),
     "a program's words": (Code.INTERNAL, "tar: /usr/lib/x.so: No space left on device"),
+    "containerd, starting": (Code.UNKNOWN, "server is not initialized yet"),
     # whatever the runtime
     "invalid": (Code.INVALID_ARGUMENT, "invalid reference format"),
     "out of time": (Code.DEADLINE_EXCEEDED, "context deadline exceeded"),

@@ -136,7 +136,7 @@ def test_calls_that_ended_long_ago_are_forgotten() -> None:
         pair.client.reset_stream(pair.start())
     pair.turn()
     assert pair.server.open_inbound_streams == 0
-    assert len(pair.server._closed_streams) == 4096
+    assert len(pair.server._closed_streams) == 256
 
 
 def test_long_headers_are_written_as_they_are() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +15,9 @@ from hyperframe.frame import HeadersFrame
 
 from image_cri_shim.cri.greeting import Greeting
 from image_cri_shim.cri.http2 import CALLS_AT_ONCE
-from image_cri_shim.cri.listener import _ACCEPTED_AT_ONCE, RawServer
+from image_cri_shim.cri.listener import RawServer
 from image_cri_shim.cri.stream import BadFrame, Headers, MessageTooLarge, RawStream
+from image_cri_shim.cri.watch import Watch
 from tests.cri.background import PATIENCE, Background
 from tests.cri.clock import FakeClock
 from tests.cri.scripted import FIRST, frame
@@ -107,6 +109,11 @@ def closed(client: socket.socket) -> bool:
     return True
 
 
+def connected(silent: socket.socket) -> bool:
+    # The server has nothing to say to it, so there is nothing to read but the end.
+    return not select.select([silent], [], [], 0)[0]
+
+
 @pytest.mark.parametrize("data", [b"", PREFACE[:10], PREFACE, PREFACE + SETTINGS[:5]])
 def test_who_does_not_greet_in_ten_seconds_is_disconnected(service: Service, data: bytes) -> None:
     with connect(service, data) as client, Wire(service.path) as usual:
@@ -186,14 +193,15 @@ def test_a_full_house_prefers_newcomers_to_those_who_said_nothing(service: Servi
     service.server._most = 20
     with Wire(service.path) as usual:
         assert usual.call(b"/a/b").status == (0, "")
-        silent = [connect(service) for _ in range(40)]
+        # From the loop, which so finds all of them waiting.
+        silent = service.background.call(lambda: [connect(service) for _ in range(40)])
+        assert wait_until(lambda: sum(map(connected, silent)) == 19, PATIENCE)
         with Wire(service.path) as newcomer:
             assert newcomer.call(b"/a/b").status == (0, "")
         assert usual.call(b"/a/b").status == (0, "")
         # The oldest had to go.
         assert closed(silent[0])
-        # Those who come in one turn of the loop are counted in the next.
-        assert service.silent() + service.clients() <= 20 + _ACCEPTED_AT_ONCE
+        assert service.silent() + service.clients() <= 20
         for client in silent:
             client.close()
         assert wait_until(lambda: service.silent() == 0, PATIENCE)
@@ -215,17 +223,38 @@ def test_a_full_house_prefers_newcomers_to_those_who_stopped_half_way(service: S
         assert busy.answer(held).status == (0, "")
 
 
+def test_a_full_house_prefers_newcomers_to_who_has_had_no_call_for_longest(
+    service: Service,
+) -> None:
+    service.server._most = 3
+    with Wire(service.path) as idle, Wire(service.path) as busy, Wire(service.path) as usual:
+        held = busy.start(b"/hold", end=True)
+        for wire in (busy, idle, usual):
+            assert wire.call(b"/a/b").status == (0, "")
+        with Wire(service.path) as newcomer:
+            assert newcomer.call(b"/a/b").status == (0, "")
+            # In good order: what it may have sent meanwhile was not begun.
+            while idle.going_away is None:
+                idle.read()
+            idle.wait_closed()
+            assert usual.call(b"/a/b").status == (0, "")
+        service.background.call(service.hold.set)
+        assert busy.answer(held).status == (0, "")
+
+
 def test_a_full_house_of_clients_refuses_newcomers(
     service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
     service.server._most = 2
     with Wire(service.path) as first, Wire(service.path) as second:
+        held = [wire.start(b"/hold", end=True) for wire in (first, second)]
         for wire in (first, second):
             assert wire.call(b"/a/b").status == (0, "")
         for _ in range(3):
             with connect(service) as third:
                 assert closed(third)
-        assert first.call(b"/a/b").status == (0, "")
+        service.background.call(service.hold.set)
+        assert first.answer(held[0]).status == second.answer(held[1]).status == (0, "")
         refusals = [r for r in caplog.get_records("call") if "refused" in r.getMessage()]
         assert len(refusals) == 1
     assert wait_until(lambda: service.clients() == 0, PATIENCE)
@@ -364,4 +393,4 @@ def watch_turns(protocol: Any, turns: list[int]) -> None:
 
 
 def test_a_client_that_says_nothing_is_small() -> None:
-    assert not hasattr(Greeting(lambda *_: None, None), "__dict__")  # type: ignore[arg-type]
+    assert not hasattr(Greeting(lambda *_: None, Watch(1, FakeClock())), "__dict__")

@@ -351,3 +351,18 @@ def test_a_runtime_that_writes_short_names_is_understood(
     client.pull("a/b:1")
     (moved,) = client.list_images()
     assert list(moved.repo_tags) == []
+
+
+def test_a_tag_that_nobody_had_noted_moves_too(make: MakeShim, store: ImageStore) -> None:
+    store.put("quay.io/a/b:1", "from before the shim was there")
+    client = make().client()
+    client.pull("quay.io/a/b:1")
+    tagged = [image.id for image in client.list_images() if "quay.io/a/b:1" in image.repo_tags]
+    assert tagged == [sha256("ab")] == [status(client, "quay.io/a/b:1").id]
+
+
+def test_a_filter_finds_no_image_of_another_origin(make: MakeShim, store: ImageStore) -> None:
+    client = make().client()
+    client.pull("docker.io/a/b:1")
+    assert [image.id for image in client.list_images("docker.io/a/b:1")] == [sha256("ab")]
+    assert client.list_images("quay.io/a/b:1") == []

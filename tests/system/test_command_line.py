@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 from image_cri_shim import __version__
 from tests.support.containerd import Containerd
 from tests.support.cri_client import CRI
-from tests.support.daemon import CONSOLE, TWISTD, environment, run_program
+from tests.support.daemon import CONSOLE, TWISTD, Daemon, environment, run_program
 from tests.support.images import build_image, push
 from tests.support.memory_registry import MemoryRegistry
 from tests.support.standin_runtime import StandinRuntime
@@ -127,7 +129,12 @@ def test_an_option_of_the_daemon_is_not_silently_ignored_by_a_command(
     arguments = (*option, "pull", "--socket", str(tmp_path / "none.sock"), "nginx:1.25")
     ended = run_program(CONSOLE, *arguments)
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert "is an option of the daemon; `pull` does not take it" in ended.stderr
+    hints = {
+        "--shim": "has its own: image-cri-shim pull --shim SOCKET IMAGE",
+        "-f": "has its own: image-cri-shim pull --config FILE IMAGE",
+    }
+    hint = hints.get(option[0], "does not take it")
+    assert f"is an option of the daemon; `pull` {hint}" in ended.stderr
 
 
 def test_an_option_that_does_not_exist_is_an_error_that_names_it() -> None:
@@ -200,7 +207,7 @@ def test_the_start_up_lines_tell_the_effective_configuration(
         f"RegistryDomain: {offline.host}",
         "Force: false",
         "Debug: false",
-        "ImageDir: /var/lib/image-cri-shim",
+        f"ImageDir: {shim.directory / 'state'}",
         "Timeout: 20m0s",
         "CRIVersion: v1",
         "Username: robot",
@@ -225,7 +232,7 @@ def test_the_pull_command_shows_what_the_node_then_has(
         assert [line.split() for line in rest] == [
             ["image", "ref", image.config_digest],
             ["image", "ID", image.config_digest],
-            ["held", "as", f"{offline.host}/command/app:1"],
+            ["listed", "as", f"{offline.host}/command/app:1"],
             ["digest", f"{offline.host}/command/app@{image.manifest_digest}"],
         ]
 
@@ -258,11 +265,44 @@ def test_the_pull_command_is_3_when_nobody_answers(
     absent = str(tmp_path / "absent.sock")
     shim = start_daemon(standin.socket, NO_REGISTRY)
     shim.kill()
-    for socket in (absent, shim.socket):
-        ended = run_program(CONSOLE, "pull", "--socket", socket, "nginx:1.25")
+    for path in (absent, shim.socket):
+        ended = run_program(CONSOLE, "pull", "--socket", path, "nginx:1.25")
         assert (ended.returncode, ended.stdout) == (3, "")
         (line,) = ended.stderr.splitlines()
-        assert line.startswith(f"image-cri-shim: nobody answers on {socket}: ")
+        assert line.startswith(f"image-cri-shim: nobody answers on {path}: ")
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_the_pull_command_is_3_when_somebody_else_answers(tmp_path: Path, answer: bytes) -> None:
+    path = str(tmp_path / "other.sock")
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(100)
+            connection.sendall(answer)
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        other = threading.Thread(target=serve, daemon=True)
+        other.start()
+        ended = run_program(CONSOLE, "pull", "--socket", path, "nginx:1.25")
+        other.join(10)
+    assert (ended.returncode, ended.stdout) == (3, "")
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"image-cri-shim: nobody answers on {path}: ")
+
+
+def pulling(shim: Daemon, image: str) -> subprocess.Popen[str]:
+    """Start the pull command."""
+    return subprocess.Popen(
+        [*CONSOLE, "pull", "--socket", shim.socket, image],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
 
 
 def test_the_pull_command_that_is_interrupted_gives_the_pull_up(
@@ -270,19 +310,61 @@ def test_the_pull_command_that_is_interrupted_gives_the_pull_up(
 ) -> None:
     shim = start_daemon(standin.socket, NO_REGISTRY)
     standin.forget_journal()
-    with subprocess.Popen(
-        [*CONSOLE, "pull", "--socket", shim.socket, "fault.test/hang:1"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    ) as command:
+    with pulling(shim, "fault.test/hang:1") as command:
         standin.wait_for("PullImage")
         command.send_signal(signal.SIGINT)
         told = command.communicate(timeout=20)
-    assert command.returncode == 1
+    assert command.returncode == 130
     assert told == ("", "image-cri-shim: interrupted\n")
     standin.wait_for("PullImage", "cancelled")
+
+
+def test_the_pull_command_is_1_when_the_daemon_dies(
+    start_daemon: StartDaemon, standin: StandinRuntime
+) -> None:
+    shim = start_daemon(standin.socket, NO_REGISTRY)
+    standin.forget_journal()
+    with pulling(shim, "fault.test/hang:1") as command:
+        standin.wait_for("PullImage")
+        shim.kill()
+        out, err = command.communicate(timeout=20)
+    assert (command.returncode, out) == (1, "")
+    (line,) = err.splitlines()
+    assert line.startswith(f"image-cri-shim: fault.test/hang:1: lost the shim on {shim.socket} ")
+
+
+def test_a_daemon_that_stops_lets_the_pull_command_finish(
+    start_daemon: StartDaemon, standin: StandinRuntime
+) -> None:
+    shim = start_daemon(standin.socket, NO_REGISTRY)
+    standin.forget_journal()
+    with pulling(shim, "fault.test/slow-1500:1") as command:
+        standin.wait_for("PullImage")
+        shim.send(signal.SIGTERM)
+        out, err = command.communicate(timeout=20)
+    assert command.returncode == 0, err
+    assert out.startswith("pulled fault.test/slow-1500:1 in ")
+    # It takes no more calls, not even the question for what the node then has.
+    (line,) = err.splitlines()
+    assert "what the runtime now has cannot be shown" in line
+    assert standin.journal("PullImage", event="cancelled") == []
+    assert shim.wait() == 0
+
+
+def test_the_pull_command_finds_the_socket_in_the_configuration(
+    start_daemon: StartDaemon, standin: StandinRuntime, tmp_path: Path
+) -> None:
+    shim = start_daemon(standin.socket, NO_REGISTRY)
+    image = "fault.test/code-13:1"
+    for arguments in (("-c", str(shim.file)), ("--shim", shim.socket)):
+        ended = run_program(CONSOLE, "pull", *arguments, image)
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert ended.stderr == f"image-cri-shim: {image}: INTERNAL: fault 13\n"
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("shim: relative.sock\n")
+    ended = run_program(CONSOLE, "pull", "-c", str(wrong), image)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert f"{wrong}:1:7: shim: " in ended.stderr
 
 
 def test_credentials_of_the_pull_command_reach_the_origin(

@@ -18,7 +18,9 @@ def test_calls_of_64_clients_end_while_the_runtime_is_killed_again_and_again(
         pytest.skip(reason)
     report = endure(tmp_path, seconds=24, period=8)
     assert report.kills == 3
-    assert set(report.outcomes["codes"]) == {"OK", "UNAVAILABLE"}, report.outcomes
+    # What containerd itself says while it starts.
+    assert set(report.outcomes["others"]) <= {"UNKNOWN: server is not initialized yet"}
+    assert set(report.outcomes["codes"]) - {"UNKNOWN"} == {"OK", "UNAVAILABLE"}, report.outcomes
     assert report.outcomes["late"] == 0, report.outcomes
     assert report.after.descriptors <= report.before.descriptors
     assert report.after.memory < report.before.memory + 8 * 1024
