@@ -34,5 +34,5 @@ soak:
 	@scripts/soak
 
 clean:
-	rm -rf build dist .venv .venv-check .venv-debian12 *.egg-info image_cri_shim/cri/_generated/*_pb2.py*
+	rm -rf build dist .venv .venv-check .venv-debian12 .venv-uvloop *.egg-info image_cri_shim/cri/_generated/*_pb2.py*
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
