@@ -152,6 +152,11 @@ class Originals:
             return self._former.get(held, ())
         return (*entry.originals, *entry.moved)
 
+    def image_of(self, held: str) -> str:
+        """Return the ID of the image that a name was last held by, or nothing."""
+        entry = self._entries.get(held)
+        return "" if entry is None else entry.image_id
+
     def has_image(self, held: str, image_id: str) -> bool:
         """Tell whether a held name is known to be an image's."""
         entry = self._entries.get(held)

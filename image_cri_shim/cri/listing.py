@@ -60,5 +60,6 @@ def _shown(whole: bytes, merged: Merged) -> bytes | None:
     """Return a frame with those of its images that are new, or None if there are none."""
     answer = cri_pb2.ListImagesResponse.FromString(whole[PREFIX_LENGTH:])
     empty = not answer.images
+    merged.note(answer)
     merged.take(answer)
     return frame(answer.SerializeToString()) if answer.images or empty else None

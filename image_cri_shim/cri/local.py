@@ -118,8 +118,11 @@ async def list_images(call: Call, naming: Naming) -> Answer:
         if answer.code != Code.OK:
             return answer
         parts.append(cri_pb2.ListImagesResponse.FromString(answer.payload))
-        merged.take(parts[-1])
+        merged.note(parts[-1])
+    # First of all, so that what is gone by now names nothing.
     merged.over()
+    for part in parts:
+        merged.take(part)
     first, *others = parts
     for part in others:
         first.images.extend(part.images)
@@ -158,6 +161,12 @@ class Merged:
         self._seen: set[str] = set()
         self._held: list[str] = []
 
+    def note(self, answer: cri_pb2.ListImagesResponse) -> None:
+        """Take note of the names in an answer."""
+        if self._complete:
+            for image in answer.images:
+                self._held += (*image.repo_tags, *image.repo_digests)
+
     def take(self, answer: cri_pb2.ListImagesResponse) -> None:
         """Take the images out of an answer that were told before, and name the others."""
         for index in reversed(range(len(answer.images))):
@@ -166,8 +175,6 @@ class Merged:
                 del answer.images[index]
         for image in answer.images:
             self._seen.add(image.id)
-            if self._complete:
-                self._held += (*image.repo_tags, *image.repo_digests)
             self._naming.image(image)
 
     def skip(self) -> None:

@@ -137,7 +137,7 @@ class Naming:
         if not self.changes:
             return
         digests = [self._digest(one, image) for one in image.repo_digests]
-        tags = [self._known(one) for one in image.repo_tags]
+        tags = [self._known(one, image.id) for one in image.repo_tags]
         _replace(image.repo_tags, tags, keep=not self.only)
         _replace(image.repo_digests, digests, keep=not self.only)
         self.spec(image.spec)
@@ -179,16 +179,23 @@ class Naming:
             self.memory.save()
         return self._known(held)
 
-    def _known(self, held: str) -> tuple[str, ...]:
+    def _known(self, held: str, image_id: str = "") -> tuple[str, ...]:
         """Return what clients call a held name: nothing, if its tag has moved to another one."""
         name = in_full(held) or held
         known = self.memory.originals.of(name)
         if known is None:
             # A tag that was pulled from elsewhere since has moved there.
-            moved = self.memory.originals.held(name) is not None and "@" not in name
+            moved = "@" not in name and self._is_of_another(name, image_id)
             return () if moved else self._infer(held)
         # As the runtime writes it: some leave out what goes without saying.
         return tuple(held if one == name else one for one in known)
+
+    def _is_of_another(self, original: str, image_id: str) -> bool:
+        """Tell whether a reference is known to be held, as something else, as another image."""
+        originals = self.memory.originals
+        place = originals.held(original)
+        there = "" if place is None else originals.image_of(place)
+        return bool(there and image_id) and there != image_id
 
     def _infer(self, held: str) -> tuple[str, ...]:
         inferred = self._inferred.get(held)

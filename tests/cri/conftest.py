@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.cri.background import PATIENCE, Background
+from tests.cri.image_store import HARBOR, HUB, MakeShim
 from tests.cri.scripted import ScriptedUpstream
 from tests.cri.shim import Shim
 from tests.support.cri_client import CRI
@@ -55,6 +56,18 @@ def make_shim(background: Background, tmp_path: Path) -> Iterator[Callable[..., 
     yield make
     for shim in made:
         shim.close()
+
+
+@pytest.fixture(name="make")
+def make_naming(upstream: ScriptedUpstream, make_shim: MakeShim, tmp_path: Path) -> MakeShim:
+    """Return a function that starts a shim with a state directory of this test."""
+
+    def start(names: str = "only", **options: object) -> Shim:
+        options.setdefault("registries", [HUB, HARBOR])
+        state = str(tmp_path / "state")
+        return make_shim(upstream.path, original_names=names, state=state, **options)
+
+    return start
 
 
 @pytest.fixture

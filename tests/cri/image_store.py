@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 from image_cri_shim.cri._generated import cri_pb2
+from image_cri_shim.decision import Registry
 from image_cri_shim.originals import in_full, repository_of
 from image_cri_shim.reference import identifies
 from tests.cri.scripted import ScriptedUpstream, UpstreamCall, refuse, reply
+from tests.cri.shim import Shim
+from tests.support.cri_client import CRI
 
+HUB = Registry("sealos.hub:5000", plain_http=True, offline=True, priority=1000)
+HARBOR = Registry("harbor.corp")
 # Fields that the shim does not know: Image.pinned (8), ImageStatusResponse.info (2).
 PINNED = b"\x40\x01"
 INFO = b"\x12\x04\x0a\x02ab"
 
 
+MakeShim = Callable[..., Shim]
+
+
 def sha256(text: str) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def status(client: CRI, image: str) -> cri_pb2.Image:
+    found = client.image_status(image)
+    assert found is not None, image
+    return found
 
 
 class ImageStore:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import permutations
-from pathlib import Path
 
 import grpc
 import pytest
 
 from image_cri_shim.cri._generated import cri_pb2
-from image_cri_shim.decision import Decision, Registry
-from tests.cri.image_store import INFO, PINNED, ImageStore, sha256
+from image_cri_shim.decision import Decision
+from tests.cri.image_store import INFO, PINNED, ImageStore, MakeShim, sha256, status
 from tests.cri.scripted import (
     ScriptedUpstream,
     refuse,
@@ -20,11 +19,7 @@ from tests.cri.scripted import (
 from tests.cri.shim import IMAGES, Shim
 from tests.support.cri_client import CRI
 
-HUB = Registry("sealos.hub:5000", plain_http=True, offline=True, priority=1000)
-HARBOR = Registry("harbor.corp")
 AB = sha256("ab manifest")
-
-MakeShim = Callable[..., Shim]
 
 
 @pytest.fixture
@@ -41,18 +36,6 @@ def store(upstream: ScriptedUpstream) -> ImageStore:
     return store
 
 
-@pytest.fixture
-def make(upstream: ScriptedUpstream, make_shim: MakeShim, tmp_path: Path) -> MakeShim:
-    """Return a function that starts a shim with a state directory of this test."""
-
-    def start(names: str = "only", **options: object) -> Shim:
-        options.setdefault("registries", [HUB, HARBOR])
-        state = str(tmp_path / "state")
-        return make_shim(upstream.path, original_names=names, state=state, **options)
-
-    return start
-
-
 def from_harbor(shim: Shim) -> None:
     async def resolve(image: str) -> Decision:
         return Decision(tuple(one for one in shim.policy.candidates(image) if "harbor" in one.name))
@@ -65,12 +48,6 @@ def from_origin(shim: Shim) -> None:
         return Decision(shim.policy.candidates(image)[-1:])
 
     shim.resolve = resolve
-
-
-def status(client: CRI, image: str) -> cri_pb2.Image:
-    found = client.image_status(image)
-    assert found is not None, image
-    return found
 
 
 def streamed(client: CRI, filter: str = "") -> list[cri_pb2.Image]:
@@ -366,3 +343,15 @@ def test_a_filter_finds_no_image_of_another_origin(make: MakeShim, store: ImageS
     client.pull("docker.io/a/b:1")
     assert [image.id for image in client.list_images("docker.io/a/b:1")] == [sha256("ab")]
     assert client.list_images("quay.io/a/b:1") == []
+
+
+def test_a_tag_that_somebody_else_pulled_again_is_not_hidden(
+    make: MakeShim, store: ImageStore
+) -> None:
+    client = make().client()
+    client.pull("quay.io/a/b:1")
+    store.names.clear()
+    store.put("quay.io/a/b:1", "pulled past the shim")
+    (found,) = client.list_images()
+    assert list(found.repo_tags) == ["quay.io/a/b:1"]
+    assert status(client, "quay.io/a/b:1") == found == status(client, found.id)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import grpc
 import pytest
 
@@ -13,16 +10,11 @@ from image_cri_shim.decision import Registry
 from image_cri_shim.pattern import parse_pattern
 from image_cri_shim.policy import Policy
 from image_cri_shim.rules import Rewrite, Rule
-from tests.cri.image_store import ImageStore, sha256
+from tests.cri.image_store import HARBOR, HUB, ImageStore, MakeShim, sha256, status
 from tests.cri.scripted import DONE, FIRST, ScriptedUpstream, UpstreamCall, frame
-from tests.cri.shim import IMAGES, Shim
-from tests.support.cri_client import CRI
+from tests.cri.shim import IMAGES
 
-HUB = Registry("sealos.hub:5000", plain_http=True, offline=True, priority=1000)
-HARBOR = Registry("harbor.corp")
 AB = sha256("ab manifest")
-
-MakeShim = Callable[..., Shim]
 
 
 @pytest.fixture
@@ -33,24 +25,6 @@ def store(upstream: ScriptedUpstream) -> ImageStore:
         "sealos.hub:5000/a/b:1": "ab",
     }
     return store
-
-
-@pytest.fixture
-def make(upstream: ScriptedUpstream, make_shim: MakeShim, tmp_path: Path) -> MakeShim:
-    """Return a function that starts a shim with a state directory of this test."""
-
-    def start(names: str = "only", **options: object) -> Shim:
-        options.setdefault("registries", [HUB, HARBOR])
-        state = str(tmp_path / "state")
-        return make_shim(upstream.path, original_names=names, state=state, **options)
-
-    return start
-
-
-def status(client: CRI, image: str) -> cri_pb2.Image:
-    found = client.image_status(image)
-    assert found is not None, image
-    return found
 
 
 @pytest.mark.parametrize("names", ["keep", "only"])
