@@ -174,8 +174,11 @@ class ScriptedUpstream:
         self._arrivals: queue.Queue[UpstreamCall] = queue.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self.stopped = False
 
     def start(self) -> ScriptedUpstream:
+        self.stopped = False
+
         async def begin() -> asyncio.Server:
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             listener.bind(self.path)
@@ -191,6 +194,7 @@ class ScriptedUpstream:
         """Drop every connection and stop listening; `keep_file` leaves a stale socket."""
 
         async def end() -> None:
+            self.stopped = True
             if self._server is not None:
                 self._server.close()
             for task in self._tasks:
@@ -246,6 +250,9 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
         self._upstream.connections.append(self)
+        if self._upstream.stopped:
+            # It had been accepted just before.
+            self.transport.abort()
         self.h2 = h2.connection.H2Connection(
             h2.config.H2Configuration(
                 client_side=False,
