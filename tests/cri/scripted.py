@@ -197,6 +197,9 @@ class ScriptedUpstream:
             self.stopped = True
             if self._server is not None:
                 self._server.close()
+            # A connection that was accepted just now is made in the loop's next turns.
+            for _ in range(5):
+                await asyncio.sleep(0)
             for task in self._tasks:
                 task.cancel()
             self.drop()
