@@ -152,7 +152,8 @@ class Connection:
             elif kind == frames.PING and not flags & frames.ACK:
                 self._socket.sendall(frames.frame(frames.PING, frames.ACK, 0, payload))
                 continue
-            elif kind in (frames.RST_STREAM, frames.GOAWAY):
+            elif kind == frames.GOAWAY or (kind == frames.RST_STREAM and stream in self._sizes):
+                # Go's gRPC resets calls also after their answer, not having seen the request's end.
                 raise CallFailed(f"{self._path}: the server gave up: {kind} {payload!r}")
             if flags & frames.END_STREAM and kind in (frames.DATA, frames.HEADERS):
                 size = self._sizes.pop(stream)
