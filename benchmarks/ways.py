@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.daemon import Daemon, environment
-from tests.support.processes import Process, accepts
+from tests.support.processes import Process, accepts, memory
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -97,7 +97,4 @@ def cpu_seconds(pid: int) -> float:
 
 def resident_bytes(pid: int) -> int:
     """Return a process's resident memory (proc(5))."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"process {pid} has ended")
+    return memory(pid) * 1024

@@ -56,6 +56,11 @@ def in_full(text: str) -> str | None:
     return _in_full(text) if len(text) <= TEXT_LIMIT else None
 
 
+def in_full_or_same(text: str) -> str:
+    """Write a reference as runtimes show it; what is none stays as it is."""
+    return in_full(text) or text
+
+
 @lru_cache(maxsize=4096)
 def _in_full(text: str) -> str | None:
     reference = _parsed(text)
@@ -156,11 +161,6 @@ class Originals:
         """Return the ID of the image that a name was last held by, or nothing."""
         entry = self._entries.get(held)
         return "" if entry is None else entry.image_id
-
-    def has_image(self, held: str, image_id: str) -> bool:
-        """Tell whether a held name is known to be an image's."""
-        entry = self._entries.get(held)
-        return entry is not None and entry.image_id == image_id
 
     def forget(self, held: str, since: int | None = None) -> None:
         """Forget a held name.

@@ -15,6 +15,7 @@ LINE_LIMIT = 400
 
 # Pure, but for unix_socket and state_file: neither Twisted nor asyncio.
 PURE = {
+    "back_off",
     "clock",
     "credentials",
     "decision",

@@ -149,12 +149,12 @@ def test_an_image_that_goes_takes_all_its_names_with_it(spelled: str, told: str)
 def test_a_name_without_a_known_image_is_nobodys() -> None:
     names = Originals()
     names.note(NGINX, HUB)
-    assert not names.has_image(HUB, ID)
+    assert names.image_of(HUB) != ID
     names.forget_image("")
     assert names.of(HUB) == (NGINX,)
     names.note(NGINX, HUB, ID)
-    assert names.has_image(HUB, ID)
-    assert not names.has_image(HUB, OTHER_ID)
+    assert names.image_of(HUB) == ID
+    assert names.image_of(HUB) != OTHER_ID
 
 
 def test_only_news_are_a_change() -> None:

@@ -13,11 +13,12 @@ import logging
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import attrs
 
+from image_cri_shim.back_off import doubled
 from image_cri_shim.cri.connection import Connection, RuntimeSilent, RuntimeUnavailable, reach
+from image_cri_shim.cri.watch import Clock
 
 _log = logging.getLogger(__name__)
 
@@ -25,23 +26,6 @@ _log = logging.getLogger(__name__)
 _LOOK = 0.1
 # Seconds that a runtime gets to accept a connection and to say what it speaks.
 _PATIENCE = 5.0
-
-
-class Timer(Protocol):
-    """A call that is due later (asyncio's TimerHandle)."""
-
-    def cancel(self) -> None:
-        """Do not call."""
-
-
-class Clock(Protocol):
-    """What of an event loop's time is used."""
-
-    def time(self) -> float:
-        """Return the time in seconds, from any beginning."""
-
-    def call_later(self, delay: float, callback: Callable[[], object], /) -> Timer:
-        """Call something after a delay in seconds."""
 
 
 @attrs.frozen
@@ -63,8 +47,7 @@ class BackOff:
         :param failures: attempts that failed one after the other, from 1.
         :param chance: from 0 to 1, drawn anew each time.
         """
-        # The exponent is bounded because the runtime may be gone for months.
-        delay = min(self.first * 2.0 ** min(failures - 1, 32), self.longest)
+        delay = doubled(self.first, self.longest, failures)
         return delay * (1.0 + self.jitter * (2.0 * chance - 1.0))
 
 

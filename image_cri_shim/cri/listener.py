@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import resource
 import socket
@@ -43,6 +44,9 @@ _TURN = 16 * 1024
 _TURN_OF_MANY = 1024
 _MANY = 16
 
+# What ends one after the other, numbered, because an event loop's clock may tick in milliseconds.
+_turns = itertools.count()
+
 Serve = Callable[[RawStream, Headers], Awaitable[None]]
 
 
@@ -66,7 +70,7 @@ class _Handler:
         self._all = tasks
         self._tasks: dict[RawStream, asyncio.Task[None]] = {}
         self.draining: Callable[[], None] | None = None
-        self.last_ended = self._loop.time()
+        self.last_ended = next(_turns)
 
     def accept(self, stream: RawStream, headers: Headers, release: Callable[[], None]) -> None:
         full = len(self._all) >= _CALLS and len(self._tasks) >= _CALLS_EACH
@@ -103,7 +107,7 @@ class _Handler:
     ) -> None:
         del self._tasks[stream]
         self._all.discard(task)
-        self.last_ended = self._loop.time()
+        self.last_ended = next(_turns)
         release()
         if self.draining is not None:
             self.draining()
@@ -134,8 +138,8 @@ class _Client(RawProtocol):
         self._turn = _TURN
 
     @property
-    def idle_since(self) -> float:
-        """When its last call ended, on the event loop's clock, or when it came."""
+    def idle_since(self) -> int:
+        """When its last call ended, or when it came: less than for what was idle later."""
         return cast("_Handler", self.handler).last_ended
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -251,10 +255,15 @@ class RawServer:
         It has said nothing, or half of something, or it has had no call for longer than all others;
         it can come back when it needs to.
         """
-        idle = [one for one in self._protocols if not one.processor.streams]
-        stuck = (one for one in self._stalls if isinstance(one, _Client) and one in idle)
-        longest = min(idle, key=lambda one: one.idle_since, default=None)
-        return self._silent.oldest() or next(stuck, None) or longest
+        # Looked for only as far as need be: in a flood it is asked for each that comes.
+        clients = (one for one in self._stalls if isinstance(one, _Client))
+        stuck = (one for one in clients if not one.processor.streams)
+        idle = (one for one in self._protocols if not one.processor.streams)
+        return (
+            self._silent.oldest()
+            or next(stuck, None)
+            or min(idle, key=lambda one: one.idle_since, default=None)
+        )
 
     def _refuse(self) -> None:
         if not self._refused:

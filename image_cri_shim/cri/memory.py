@@ -7,7 +7,7 @@ import logging
 from collections import OrderedDict
 
 from image_cri_shim import state_file
-from image_cri_shim.originals import Originals, in_full
+from image_cri_shim.originals import Originals, in_full, in_full_or_same
 from image_cri_shim.reference import may_be_short_id
 
 _log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Memory:
 
     def remember(self, image: str, name: str) -> None:
         """Note that ``image``, as a client writes it, is held as ``name``."""
-        key = in_full(image) or image
+        key = in_full_or_same(image)
         self._last[key] = name
         self._last.move_to_end(key)
         if len(self._last) > self._limit:
@@ -129,4 +129,4 @@ class Memory:
 
 
 def _same(one: str, other: str) -> bool:
-    return one == other or (in_full(one) or one) == (in_full(other) or other)
+    return one == other or in_full_or_same(one) == in_full_or_same(other)

@@ -9,7 +9,7 @@ from image_cri_shim.config.settings import OriginalNames
 from image_cri_shim.cri._generated import cri_pb2
 from image_cri_shim.cri.memory import Memory
 from image_cri_shim.inference import infer_original
-from image_cri_shim.originals import in_full, repository_of
+from image_cri_shim.originals import in_full, in_full_or_same, repository_of
 from image_cri_shim.policy import Policy
 from image_cri_shim.reference import is_image_id
 
@@ -51,7 +51,7 @@ class Naming:
         full = in_full(image)
         if not self.only or full is None:
             return names
-        known = ((one, self.memory.originals.of(in_full(one) or one)) for one in names)
+        known = ((one, self.memory.originals.of(in_full_or_same(one))) for one in names)
         return tuple(
             one for one, originals in known if one == image or not originals or full in originals
         )
@@ -95,7 +95,7 @@ class Naming:
             return
         originals = self.memory.originals
         known = originals.of(name)
-        if known is not None and originals.has_image(name, status.id):
+        if known is not None and originals.image_of(name) == status.id:
             return
         if known is None:
             if held == image and self._infer(name) == (name,):
@@ -181,7 +181,7 @@ class Naming:
 
     def _known(self, held: str, image_id: str = "") -> tuple[str, ...]:
         """Return what clients call a held name: nothing, if its tag has moved to another one."""
-        name = in_full(held) or held
+        name = in_full_or_same(held)
         known = self.memory.originals.of(name)
         if known is None:
             # A tag that was pulled from elsewhere since has moved there.
@@ -207,7 +207,7 @@ class Naming:
 
 
 def _in_full(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(in_full(name) or name for name in names)
+    return tuple(map(in_full_or_same, names))
 
 
 def _replace(names: MutableSequence[str], shown: Iterable[tuple[str, ...]], *, keep: bool) -> None:

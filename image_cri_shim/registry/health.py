@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import attrs
 
+from image_cri_shim.back_off import doubled
 from image_cri_shim.clock import Clock
 from image_cri_shim.decision import Outcome
 from image_cri_shim.logs import logger
@@ -47,8 +48,7 @@ class BackOff:
         :param chance: from 0 to 1, drawn anew each time.
         """
         longer = 1.0 + self.jitter * chance
-        # The exponent is bounded because the registry may be gone for months.
-        delay = min(self.first * 2.0 ** min(openings - 1, 32), self.longest) * longer
+        delay = doubled(self.first, self.longest, openings) * longer
         return max(delay, min((retry_after or 0.0) * longer, RETRY_LIMIT))
 
 

@@ -57,6 +57,12 @@ def environment_without_proxies(extra: Mapping[str, str] | None = None) -> dict[
     return {**kept, **(extra or {})}
 
 
+def memory(pid: int | str, key: str = "VmRSS") -> int:
+    """Return one of a process's numbers of memory in KiB (proc_pid_status(5))."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
+
+
 class Process:
     """Run one program as a child process whose output goes to `log`.
 

@@ -24,7 +24,7 @@ from tests.support.daemon import environment as source_environment
 from tests.support.images import build_image, push
 from tests.support.load_client import DEADLINE
 from tests.support.memory_registry import MemoryRegistry
-from tests.support.processes import wait_until
+from tests.support.processes import memory, wait_until
 
 IMAGES = ("endure/a:1", "endure/b:1", "quay.io/endure/c:1")
 
@@ -38,9 +38,7 @@ class Usage:
 
     @classmethod
     def of(cls, pid: int) -> Usage:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        memory = next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
-        return cls(memory, len(os.listdir(f"/proc/{pid}/fd")))
+        return cls(memory(pid), len(os.listdir(f"/proc/{pid}/fd")))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks
@@ -20,6 +19,7 @@ from twisted.internet.task import Cooperator, react
 
 from image_cri_shim.config import parse
 from image_cri_shim.resolution import Resolution
+from tests.support.processes import memory
 
 WORKERS = 50
 
@@ -32,12 +32,7 @@ def left_behind() -> dict[str, int]:
             links.append(os.readlink(f"/proc/self/fd/{descriptor}"))
         except OSError:
             continue
-    (memory,) = [
-        int(line.split()[1])
-        for line in Path("/proc/self/status").read_text().splitlines()
-        if line.startswith("VmRSS:")
-    ]
-    return {"sockets": sum(link.startswith("socket:") for link in links), "memory": memory}
+    return {"sockets": sum(link.startswith("socket:") for link in links), "memory": memory("self")}
 
 
 @inlineCallbacks

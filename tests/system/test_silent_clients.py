@@ -15,7 +15,7 @@ from tests.cri.background import Background
 from tests.cri.scripted import ScriptedUpstream, reply
 from tests.support.cri_client import CRI
 from tests.support.daemon import TWISTD
-from tests.support.processes import wait_until
+from tests.support.processes import memory, wait_until
 from tests.support.standin_runtime import StandinRuntime
 from tests.system.conftest import StartDaemon
 
@@ -44,12 +44,6 @@ def descriptors() -> Iterator[int]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, enough), hard))
     yield max(soft, enough) - OTHERS
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def memory(pid: int, key: str) -> int:
-    """Return one of a process's numbers of memory in KiB (proc_pid_status(5))."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
 
 
 def forget_peak(pid: int) -> None:
