@@ -38,6 +38,9 @@ ANSWERS_LIMIT = 128 * 1024 * 1024
 # Seconds until a client must have greeted, and until what it has begun must have gone on.
 GREETING_PATIENCE = 10.0
 PATIENCE = 30.0
+# Seconds that a client gets to go when it has been told to: what it sent before it heard of that is
+# read and refused, so that it knows that it may send it elsewhere.
+LEAVING_PATIENCE = 1.0
 # Bytes that are looked at in one turn of the loop; fewer of a client that begins more calls with
 # them than this.
 _TURN = 16 * 1024
@@ -118,6 +121,7 @@ class _Client(RawProtocol):
 
     :param connections: has it in it as long as it lives.
     :param watch: ends it when what it has begun to send does not go on.
+    :param gone: is told when it has ended.
     """
 
     def __init__(
@@ -125,15 +129,19 @@ class _Client(RawProtocol):
         handler: _Handler,
         requests: Budget,
         answers: Budget,
+        *,
         watch: Watch,
         connections: set[_Client],
+        gone: Callable[[], None],
     ) -> None:
         super().__init__(
             handler, client_side=False, arriving=requests, leaving=answers, watch=watch
         )
         self._stalls = watch
         self._connections = connections
+        self._gone = gone
         self._raw: asyncio.Transport
+        self._departing: Watch | None = None
         self._rest = b""
         self._turn = _TURN
 
@@ -149,8 +157,11 @@ class _Client(RawProtocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stalls.end(self)
+        if self._departing is not None:
+            self._departing.end(self)
         self._connections.discard(self)
         super().connection_lost(exc)
+        self._gone()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes, a limited number in one turn of the loop, so that others have theirs."""
@@ -192,8 +203,11 @@ class _Client(RawProtocol):
 
     def stalled(self) -> None:
         """Disconnect a client that stopped within a frame or is idle, or takes nothing more."""
-        _log.debug("disconnected a client that did not go on, or made room for another")
         self._stalls.end(self)
+        if self._departing is not None and not self.processor.streams:
+            self.drop("the server is stopping")
+            return
+        _log.debug("disconnected a client that did not go on, or made room for another")
         self._connections.discard(self)
         if self.http2.unfinished or self.connection.is_closing():
             self._raw.abort()
@@ -201,18 +215,29 @@ class _Client(RawProtocol):
             # What it may be sending just now it can send again elsewhere.
             self.drain()
 
-    def drain(self) -> None:
-        """Let the calls that run finish, take no more, then close (RFC 9113, section 6.8)."""
+    def drain(self, leaving: Watch | None = None) -> None:
+        """Let the calls that run finish, take no more, then close (RFC 9113, section 6.8).
+
+        :param leaving: closes the connection if the client has not done so some time after its last
+            call; without it, it is closed after that at once.
+        """
         if self.connection.is_closing():
             return
-        cast("_Handler", self.handler).draining = self._drop_if_idle
-        # Made by hand, because h2 sends nothing any more after a GOAWAY of its own.
-        goaway = GoAwayFrame(0, last_stream_id=self.http2.highest_inbound_stream_id)
-        self.connection._transport.write(goaway.serialize())  # noqa: SLF001
-        self._drop_if_idle()
+        handler = cast("_Handler", self.handler)
+        if handler.draining is None:
+            # Made by hand, because h2 sends nothing any more after a GOAWAY of its own.
+            goaway = GoAwayFrame(0, last_stream_id=self.http2.highest_inbound_stream_id)
+            self.connection._transport.write(goaway.serialize())  # noqa: SLF001
+        handler.draining = self._go_if_idle
+        self._departing = leaving
+        self._go_if_idle()
 
-    def _drop_if_idle(self) -> None:
-        if not self.processor.streams:
+    def _go_if_idle(self) -> None:
+        if self.processor.streams:
+            return
+        if self._departing is not None:
+            self._departing.begin(self)
+        else:
             self.drop("the server is stopping")
 
 
@@ -233,9 +258,12 @@ class RawServer:
         self._serve = serve
         self._most = connection_limit()
         self._refused = False
-        self._acceptor: Acceptor | None = None
+        self._acceptors: dict[socket.socket, Acceptor] = {}
+        self._draining = False
         self._silent = Watch(GREETING_PATIENCE, clock)
         self._stalls = Watch(PATIENCE, clock)
+        self._leaving = Watch(LEAVING_PATIENCE, clock)
+        self._left = asyncio.Event()
         self._protocols: set[_Client] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -274,31 +302,59 @@ class RawServer:
 
     def _welcome(self, transport: asyncio.Transport, received: bytes) -> None:
         handler = _Handler(self._serve, self._tasks)
-        client = _Client(handler, self.requests, self.answers, self._stalls, self._protocols)
+        client = _Client(
+            handler,
+            self.requests,
+            self.answers,
+            watch=self._stalls,
+            connections=self._protocols,
+            gone=self._left.set,
+        )
         transport.set_protocol(client)
         client.connection_made(transport)
+        if self._draining:
+            client.drain(self._leaving)
         client.data_received(received)
+        self._left.set()
 
-    async def serve_on(self, listener: socket.socket) -> None:
-        """Serve on a socket that listens already."""
-        self._acceptor = Acceptor(listener, self._accept, self._clock)
+    @property
+    def full(self) -> bool:
+        """Whether the last client that came had to be refused."""
+        return self._refused
+
+    def serve_on(self, listener: socket.socket) -> None:
+        """Serve on a socket too that listens already; needs a running loop."""
+        self._acceptors[listener] = Acceptor(listener, self._accept, self._clock)
         listener.listen(_BACKLOG)
 
+    def leave(self, listener: socket.socket) -> None:
+        """Accept nothing any more on a socket, and close it; the clients that came by it stay."""
+        acceptor = self._acceptors.pop(listener, None)
+        if acceptor is not None:
+            acceptor.close()
+
     def drain(self) -> None:
-        """Stop listening and close connections as soon as no call runs on them."""
-        if self._acceptor is not None:
-            self._acceptor.close()
-        for silent in tuple(self._silent):
-            silent.stalled()
+        """Stop listening and send every client away as soon as no call of its own runs.
+
+        Those that are just coming are greeted first: they know then that they may go elsewhere.
+        """
+        self._draining = True
+        for acceptor in self._acceptors.values():
+            acceptor.close()
         for protocol in tuple(self._protocols):
-            protocol.drain()
+            protocol.drain(self._leaving)
+
+    async def left(self) -> None:
+        """Wait until all clients have gone on which no call runs."""
+        while self._silent or any(not one.processor.streams for one in self._protocols):
+            self._left.clear()
+            await self._left.wait()
 
     async def drop(self) -> None:
         """Close every connection, whatever runs on it, and wait until all calls are over."""
-        if self._acceptor is None:
-            return
-        self._acceptor.close()
-        await self._acceptor.made()
+        for acceptor in self._acceptors.values():
+            acceptor.close()
+            await acceptor.made()
         for silent in tuple(self._silent):
             silent.stalled()
         for protocol in tuple(self._protocols):
@@ -307,3 +363,4 @@ class RawServer:
             await asyncio.wait(tuple(self._tasks))
         self._silent.stop()
         self._stalls.stop()
+        self._leaving.stop()

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from image_cri_shim.cri.call import Call, read_call, write_answer
 from image_cri_shim.cri.containers import create_container
 from image_cri_shim.cri.health import HEALTH, Health
-from image_cri_shim.cri.listener import RawServer
+from image_cri_shim.cri.listener import LEAVING_PATIENCE, RawServer
 from image_cri_shim.cri.listing import stream_images
 from image_cri_shim.cri.local import image_status, list_images, remove_image
 from image_cri_shim.cri.memory import Memory
@@ -58,7 +58,20 @@ class CriServer:
 
     async def start(self, listener: socket.socket) -> None:
         """Serve on a socket that listens already."""
-        await self._server.serve_on(listener)
+        self._server.serve_on(listener)
+
+    def serve_on(self, listener: socket.socket) -> None:
+        """Serve on one more socket that listens already."""
+        self._server.serve_on(listener)
+
+    def leave(self, listener: socket.socket) -> None:
+        """Serve no longer on a socket, which is closed; its clients stay."""
+        self._server.leave(listener)
+
+    @property
+    def full(self) -> bool:
+        """Whether there are so many clients that the last one was refused."""
+        return self._server.full
 
     async def stop(self, grace: float) -> None:
         """Stop accepting, let calls finish, then drop the connections.
@@ -70,6 +83,9 @@ class CriServer:
         if self._bounded:
             _log.info("stopping: %d calls get %g s to finish", len(self._bounded), grace)
             await asyncio.wait(self._bounded, timeout=grace)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(grace, LEAVING_PATIENCE)):
+                await self._server.left()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1):
                 await self._server.drop()

@@ -46,7 +46,7 @@ class Service:
 
     async def _start(self, listener: socket.socket) -> RawServer:
         server = RawServer(self._serve, self.clock)
-        await server.serve_on(listener)
+        server.serve_on(listener)
         return server
 
     async def _serve(self, stream: RawStream, headers: Headers) -> None:
