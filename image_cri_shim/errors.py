@@ -46,3 +46,7 @@ class ConfigError(Exception):
     def __str__(self) -> str:
         """Write one line for each problem."""
         return "\n".join(str(problem) for problem in self.problems)
+
+
+class SocketError(Exception):
+    """A socket cannot be served as configured; the message says why and what to do."""

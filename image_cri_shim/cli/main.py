@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from image_cri_shim import __version__
-from image_cri_shim.cli import check, pull, resolve, streams
+from image_cri_shim.cli import check, cleanup_sockets, pull, resolve, streams
 from image_cri_shim.cli.status import FAILED, FOUND, UNUSABLE
 from image_cri_shim.cli.terminal import complain
 
@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--debug", action="store_true", help="log for debugging")
     top.add_argument("-v", "--version", action="version", version=f"image-cri-shim {__version__}")
     commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    for command in (pull, resolve, check):
+    for command in (pull, resolve, check, cleanup_sockets):
         command.add_parser(commands)
     return top
 

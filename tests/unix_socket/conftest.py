@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -13,3 +15,11 @@ def stack() -> Iterator[ExitStack]:
     """Closes what a test opens."""
     with ExitStack() as stack:
         yield stack
+
+
+@pytest.fixture
+def everybodys(stack: ExitStack) -> Path:
+    """A directory that everybody may write in, and reach."""
+    directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    directory.chmod(0o777)
+    return directory

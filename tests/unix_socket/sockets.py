@@ -23,8 +23,15 @@ def serve(path: Path, stack: ExitStack, kind: int = socket.SOCK_STREAM) -> socke
     """Be another program that serves a socket."""
     server = stack.enter_context(socket.socket(socket.AF_UNIX, kind))
     server.bind(str(path))
-    if kind == socket.SOCK_STREAM:
+    if kind != socket.SOCK_DGRAM:
         server.listen()
+    return server
+
+
+def bind(path: Path, stack: ExitStack) -> socket.socket:
+    """Be another program that has bound a socket and does not listen on it yet."""
+    server = stack.enter_context(socket.socket(socket.AF_UNIX))
+    server.bind(str(path))
     return server
 
 
@@ -35,12 +42,17 @@ def leave_stale(path: Path) -> None:
         server.listen()
 
 
-def accepts(path: Path | str) -> bool:
+def ask(path: Path | str) -> None:
+    """Connect."""
     with socket.socket(socket.AF_UNIX) as client:
-        try:
-            client.connect(str(path))
-        except OSError:
-            return False
+        client.connect(str(path))
+
+
+def accepts(path: Path | str) -> bool:
+    try:
+        ask(path)
+    except OSError:
+        return False
     return True
 
 

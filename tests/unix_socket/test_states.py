@@ -12,11 +12,9 @@ import pytest
 
 from image_cri_shim.unix_socket import SocketError, SocketState, listen, probe
 from tests.unix_socket.sockets import (
-    accepts,
     is_free,
     leave_stale,
     names,
-    refusal,
     serve,
     umask,
     without_privileges,
@@ -94,77 +92,6 @@ def test_what_may_not_be_looked_at_is_an_error(stack: ExitStack) -> None:
 def test_a_socket_is_served_where_there_was_none(tmp_path: Path, stack: ExitStack) -> None:
     is_free(tmp_path / "s", stack)
     assert names(tmp_path) == ["s", "s.lock"]
-
-
-def test_a_stale_socket_is_replaced(tmp_path: Path, stack: ExitStack) -> None:
-    leave_stale(tmp_path / "s")
-    is_free(tmp_path / "s", stack)
-
-
-def test_a_live_socket_of_another_program_is_never_stolen(tmp_path: Path, stack: ExitStack) -> None:
-    path = tmp_path / "s"
-    serve(path, stack)
-    inode = path.stat().st_ino
-    assert refusal(path) == (
-        f"cannot serve {path}: another program serves it already; stop that first, "
-        "or set `shim` to another path"
-    )
-    assert path.stat().st_ino == inode
-    assert accepts(path)
-    assert names(tmp_path) == ["s"]
-
-
-def test_a_live_datagram_socket_is_never_stolen(tmp_path: Path, stack: ExitStack) -> None:
-    serve(tmp_path / "s", stack, socket.SOCK_DGRAM)
-    assert "another program serves it already" in refusal(tmp_path / "s")
-
-
-def test_a_directory_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    path.mkdir()
-    assert refusal(path) == (
-        f"cannot serve {path}: there is a directory, which is left alone; "
-        "move it away or set `shim` to another path"
-    )
-    assert names(tmp_path) == ["s"]
-
-
-def test_a_file_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    path.write_text("precious")
-    assert "there is a file that is no socket, which is left alone" in refusal(path)
-    assert path.read_text() == "precious"
-    assert names(tmp_path) == ["s"]
-
-
-def test_a_link_to_a_file_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("precious")
-    (tmp_path / "s").symlink_to("file")
-    assert "there is a file that is no socket" in refusal(tmp_path / "s")
-    assert (tmp_path / "s").is_symlink()
-    assert (tmp_path / "file").read_text() == "precious"
-
-
-def test_a_link_to_nothing_is_replaced(tmp_path: Path, stack: ExitStack) -> None:
-    (tmp_path / "s").symlink_to("nowhere")
-    is_free(tmp_path / "s", stack)
-    assert names(tmp_path) == ["s", "s.lock"]
-
-
-def test_a_link_to_a_stale_socket_is_replaced_and_the_socket_stays(
-    tmp_path: Path, stack: ExitStack
-) -> None:
-    leave_stale(tmp_path / "other")
-    (tmp_path / "s").symlink_to("other")
-    is_free(tmp_path / "s", stack)
-    assert probe(str(tmp_path / "other")) is SocketState.STALE
-
-
-def test_a_link_to_a_live_socket_is_left_alone(tmp_path: Path, stack: ExitStack) -> None:
-    serve(tmp_path / "other", stack)
-    (tmp_path / "s").symlink_to("other")
-    assert "another program serves it already" in refusal(tmp_path / "s")
-    assert (tmp_path / "s").is_symlink()
 
 
 def test_what_a_crash_left_under_the_private_name_is_replaced(
