@@ -27,6 +27,7 @@ class Registry:
     :ivar keep_host: whether the origin's host is the first component of the path there.
     :ivar trust_for: which references it is a source for.
     :ivar auth_file: the absolute path of a docker ``config.json`` with its credentials, or None.
+    :ivar auth_credential: the name of the systemd credential with its ``user:password``, or None.
     :ivar ca_file: PEM file with certificates that are trusted besides the system's, or None.
     :ivar cert_file: PEM file with the certificate that is shown to it, or None.
     :ivar key_file: PEM file with that certificate's key; None if it is in the same file.
@@ -45,6 +46,7 @@ class Registry:
     keep_host: bool = False
     trust_for: TrustFor = "all"
     auth_file: str | None = None
+    auth_credential: str | None = None
     ca_file: str | None = None
     cert_file: str | None = None
     key_file: str | None = None
@@ -52,6 +54,11 @@ class Registry:
     connect_timeout: float = 3.0
     timeout: float = 10.0
     max_connections: int = 16
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether the configuration says where its credentials are."""
+        return bool(self.credentials or self.auth_file or self.auth_credential)
 
     @property
     def name(self) -> str:

@@ -101,8 +101,7 @@ def _as_written(candidate: Candidate) -> str:
     registry = candidate.registry
     if registry is None:
         return candidate.label
-    configured = registry.credentials is not None or registry.auth_file is not None
-    has = "with" if configured else "without"
+    has = "with" if registry.has_credentials else "without"
     return f"a configured registry's own name, {has} configured credentials"
 
 

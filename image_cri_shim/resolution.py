@@ -23,6 +23,7 @@ class Resolution:
 
     :param reactor: Twisted's, for connections, processes and time.
     :param health: what is known of the registries beforehand; None for nothing.
+    :param credentials_directory: where systemd has put the service's credentials; None for none.
     :ivar policy: which candidates a reference has.
     :ivar keyring: which credentials a registry gets.
     :ivar health: which registries are failing.
@@ -32,14 +33,20 @@ class Resolution:
     :ivar resolver: decides.
     """
 
-    def __init__(self, config: Config, reactor: Any, health: Health | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        health: Health | None = None,
+        credentials_directory: str | None = None,
+    ) -> None:
         known_for = config.cache.domain_cache_ttl
 
         def make(registry: Registry) -> RegistryClient:
             return make_registry_client(reactor, registry, self.keyring, known_for)
 
         self.policy = Policy(config.all_registries, config.rules)
-        self.keyring = Keyring(reactor, known_for)
+        self.keyring = Keyring(reactor, known_for, credentials_directory)
         self.health = Health(reactor) if health is None else health
         self.cache = LookUpCache(reactor, config.cache)
         self.clients = Clients(make)

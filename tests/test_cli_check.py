@@ -210,7 +210,9 @@ def test_without_a_file_it_is_the_daemons_or_the_defaults(tmp_path: Path) -> Non
     assert (source.name, source.config) == (str(file), Config())
     assert source.note == f"{file} does not exist; the defaults apply"
     file.write_text("debug: true")
-    assert read_configuration(None, default=str(file)) == Source(str(file), Config(debug=True))
+    assert read_configuration(None, default=str(file)) == Source(
+        str(file), Config(debug=True), files=(str(file),)
+    )
     # One that was named must be there.
     with pytest.raises(ConfigError):
         read_configuration(str(tmp_path / "none"))
@@ -225,7 +227,14 @@ def test_machines_get_problems_with_their_places(check: Check, tmp_path: Path) -
     assert "expected" in message
     file = f"{tmp_path}/c.yaml"
     assert problem == {"file": file, "line": 1, "column": 8, "key": "debug"}
-    assert told == {"file": file, "ok": False, "warnings": [], "registries": [], "rules": 0}
+    assert told == {
+        "file": file,
+        "files": [file],
+        "ok": False,
+        "warnings": [],
+        "registries": [],
+        "rules": 0,
+    }
 
 
 def test_machines_get_registries_in_order(check: Check) -> None:

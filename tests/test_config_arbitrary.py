@@ -217,6 +217,49 @@ def test_any_file_is_a_configuration_or_refused(tmp_path: Path, data: bytes) -> 
 
 
 @BOUNDED
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "registries": st.lists(REGISTRIES, max_size=2),
+                "rules": st.lists(RULES, max_size=2),
+                "address": st.sampled_from(["", "a.corp", "http://a.corp", "sealos.hub:5000"]),
+                "auth": st.sampled_from(["", "admin:secret", "secret"]),
+                "offline": st.sampled_from(
+                    [{}, {"authFile": "/f"}, {"caFile": "/c"}, {"timeout": "1s"}, {"prefix": "x"}]
+                ),
+                "cri": st.sampled_from(["", "/run/a", "/run/b"]),
+                "shim": st.sampled_from(["/run/a", "/run/b"]),
+            },
+        ),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_any_files_together_are_a_configuration_or_refused_with_the_place(
+    tmp_path: Path, contents: list[dict[str, object]]
+) -> None:
+    path = tmp_path / "f.yaml"
+    (tmp_path / "f.d").mkdir(exist_ok=True)
+    names = [path, *(tmp_path / "f.d" / f"{index}.yaml" for index in (1, 2))]
+    texts = [yaml.safe_dump(content) for content in contents] + ["", ""]
+    for name, text in zip(names, texts, strict=False):
+        name.write_text(text)
+    try:
+        load(path)
+    except ConfigError as error:
+        lines = {str(name): text.split("\n") for name, text in zip(names, texts, strict=False)}
+        for problem in error.problems:
+            line = lines[problem.file][problem.line - 1]
+            # The place is that of a key's value, in the file that is named.
+            assert 1 <= problem.column <= len(line)
+            assert "secret" not in problem.message
+        order = [names.index(Path(one.file)) for one in error.problems]
+        assert order == sorted(order)
+
+
+@BOUNDED
 @given(st.text(alphabet=st.characters(blacklist_characters="{}"), min_size=1, max_size=20), PIECES)
 def test_a_password_after_any_beginning_is_repeated_by_no_error(noise: str, piece: str) -> None:
     secret = "Xq7zKw"

@@ -17,6 +17,9 @@ def test_the_start_up_lines_have_their_order_and_words() -> None:
     config = parse(
         """\
 shim: /run/shim.sock
+shimMode: 600
+shimGroup: kube
+shutdownGrace: 45s
 cri: /run/containerd/containerd.sock
 address: https://hub.corp
 auth: admin:secret
@@ -43,6 +46,10 @@ cache: {imageCacheSize: 5, imageCacheTTL: 500ms, statsLogInterval: 0, disableSta
         ("CRIVersion", "v1"),
         ("Username", "admin"),
         ("Password", "set"),
+        ("ShimMode", "0600"),
+        ("ShimOwner", "as the runtime's socket"),
+        ("ShimGroup", "kube"),
+        ("ShutdownGrace", "45s"),
         ("ReloadInterval", "off"),
         ("OfflinePriority", "7"),
         ("Registries", "b.corp (priority 10), a.corp:5000 (priority 500)"),

@@ -8,12 +8,13 @@ from image_cri_shim.config import parse
 from image_cri_shim.errors import ConfigError, Problem
 
 ALL = (
-    "shim, cri, address, auth, force, debug, image, version, timeout, reloadInterval, "
-    "offlinePriority, offline, registries, rules, lookupGrace, originalNames, cache"
+    "shim, shimMode, shimOwner, shimGroup, cri, address, auth, force, debug, image, version, "
+    "timeout, shutdownGrace, reloadInterval, offlinePriority, offline, registries, rules, "
+    "lookupGrace, originalNames, cache"
 )
 MORE = (
-    "authFile, prefix, keepHost, trustFor, caFile, certFile, keyFile, insecureSkipVerify, "
-    "connectTimeout, timeout, maxConnections"
+    "authFile, authCredential, prefix, keepHost, trustFor, caFile, certFile, keyFile, "
+    "insecureSkipVerify, connectTimeout, timeout, maxConnections"
 )
 SOCKET = "expected the absolute path of a socket, of at most 107 bytes,"
 REGISTRY = "expected http://host[:port] or https://host[:port],"

@@ -16,7 +16,7 @@ rules:
 """
 PATTERN = "expected a pattern such as docker.io/library/*,"
 NAME = "expected the name of a registry, host[:port] or host[:port]/prefix,"
-UNKNOWN = "expected the name of a registry of this file, found"
+UNKNOWN = "expected the name of a configured registry, found"
 ADD = "correct it, or list it under `registries`"
 HOST = "expected a host that the rule's `match` has, found"
 MEANT = "no image of this rule is meant"
@@ -317,7 +317,7 @@ def test_of_many_registries_some_are_named() -> None:
         "  - {match: a.io, registries: [r1000.corp]}\n",
         f"address: ''\nregistries: [{listed}]\nrules:\n",
     )
-    named = ", ".join(f"r{n}.corp" for n in range(20))
+    named = ", ".join(f"r{n}.corp" for n in range(24))
     assert found.endswith(f"found r1000.corp (known: {named}, ...): {ADD}")
 
 
@@ -353,7 +353,7 @@ def test_a_registry_with_another_mistake_is_known() -> None:
     found = problems(text, head)
     assert [one for one in found if "rules" in one] == [
         (
-            "1:40: rules[0].registries[1]: expected the name of a registry of this file, found "
+            "1:40: rules[0].registries[1]: expected the name of a configured registry, found "
             f"x.corp (did you mean `c.corp`?): {ADD}"
         )
     ]

@@ -120,3 +120,38 @@ def test_a_long_line_is_one_problem_at_most(piece: str) -> None:
     many = piece * (400_000 // len(piece))
     assert len(find_placeholders(many, "f")) == (piece == "{{x}}")
     assert len(find_placeholders(f"auth: '{many}'", "f")) <= 1
+
+
+BLOCKS = [
+    "auth: |-\n  admin:{}\ndebug: true",
+    "auth: >-\n  admin:{}\n",
+    "'auth': |2-\n  admin:{}\n\ndebug: true",
+    "registries:\n- address: a.corp\n  auth: |-\n    admin:{}\n  priority: 7\n",
+    "registries:\n- auth: |\n   admin:{}\n  address: a.corp\n",
+]
+
+
+@pytest.mark.parametrize("text", BLOCKS)
+def test_a_password_in_a_block_of_text_may_have_braces(text: str) -> None:
+    assert find_placeholders(text.format("a{{ .b }}c"), "f") == []
+
+
+@pytest.mark.parametrize("text", BLOCKS)
+def test_placeholders_alone_in_a_block_of_text_are_found(text: str) -> None:
+    text = text.replace("admin:{}", "{{{{ .user }}}}:{{{{ .password }}}}").format()
+    (problem,) = find_placeholders(text, "f")
+    assert text.split("\n")[problem.line - 1].strip().startswith("{{")
+    assert ".user" not in problem.message
+
+
+@pytest.mark.parametrize("text", BLOCKS)
+def test_what_comes_after_a_block_of_text_is_no_part_of_it(text: str) -> None:
+    text = text.format("secret") + "\nimage: {{ .image }}"
+    (problem,) = find_placeholders(text, "f")
+    assert problem.line == text.count("\n") + 1
+
+
+def test_a_key_beside_a_block_of_text_is_no_part_of_it() -> None:
+    text = "registries:\n- auth: |-\n    a:b\n  caFile: /{{ .ca }}/x\n"
+    (problem,) = find_placeholders(text, "f")
+    assert problem.line == 4

@@ -25,6 +25,9 @@ from image_cri_shim.rules import Rewrite, Rule
 FULL = """\
 # Everything.
 shim: unix:///run/shim.sock
+shimMode: 0660
+shimOwner: 0
+shimGroup: kube
 cri: unix:///run/containerd/containerd.sock
 address: https://hub.corp:5000/
 auth: admin:pass:word
@@ -33,6 +36,7 @@ debug: on
 image: /srv/state
 version: v1alpha2
 timeout: 20m0s
+shutdownGrace: 1m
 reloadInterval: 1m
 offlinePriority: 9000
 offline:
@@ -77,6 +81,9 @@ cache:
 def test_every_key_arrives_where_the_program_reads_it() -> None:
     assert parse(FULL, "f") == Config(
         shim="/run/shim.sock",
+        shim_mode=0o660,
+        shim_owner="0",
+        shim_group="kube",
         cri="/run/containerd/containerd.sock",
         offline=Registry(
             "hub.corp:5000",
@@ -126,6 +133,7 @@ def test_every_key_arrives_where_the_program_reads_it() -> None:
         image="/srv/state",
         version="v1alpha2",
         timeout=1200.0,
+        shutdown_grace=60.0,
         reload_interval=60.0,
         cache=CacheConfig(
             image_cache_size=10,
@@ -141,6 +149,9 @@ def test_every_key_arrives_where_the_program_reads_it() -> None:
 def test_the_defaults_are_those_of_the_documentation() -> None:
     assert parse("", "f") == Config(
         shim="/var/run/image-cri-shim.sock",
+        shim_mode=None,
+        shim_owner=None,
+        shim_group=None,
         cri=None,
         offline=Registry("sealos.hub:5000", plain_http=True, priority=1000, offline=True),
         registries=(),
@@ -149,6 +160,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         image="/var/lib/image-cri-shim",
         version="auto",
         timeout=900.0,
+        shutdown_grace=30.0,
         reload_interval=15.0,
         rules=(),
         lookup_grace=1.0,

@@ -50,6 +50,10 @@ TYPES = {
     "true or false": "true or false",
     "the absolute path of a directory": "path of a directory",
     "the absolute path of a file": "path of a file",
+    "the name of a systemd credential": "name of a credential",
+    "three or four octal digits such as 0660": "octal digits",
+    "the name or number of a user": "user",
+    "the name or number of a group": "group",
     "a path such as team/proxy": "path",
     "a path such as google_containers/*": "path",
     "auto, v1 or v1alpha2": "`auto`, `v1` or `v1alpha2`",
@@ -192,6 +196,7 @@ def test_a_pattern_means_what_the_manual_says(pattern: str, means: str, others: 
 # the file and not about what it says.
 WARNED = [
     "auth: a:b\naddress: https://a.corp",
+    "shimMode: 0666",
     "address: https://a.corp\noffline: {insecureSkipVerify: true}",
     "auth: a:b",
     "registries: [{address: docker.io}]",
@@ -204,6 +209,7 @@ WARNED = [
 # The words that a point and its warning have in common.
 COMMON = [
     "password",
+    "shimMode",
     "insecureSkipVerify",
     "in clear text",
     "it is never used",

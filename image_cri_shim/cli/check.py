@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import grp
+import os
+import pwd
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -16,11 +20,15 @@ from image_cri_shim.cli.configuration import (
     add_config_option,
     file_name,
     read_configuration,
+    source_name,
 )
 from image_cri_shim.cli.status import FAILED, FOUND, UNREACHABLE, UNUSABLE
 from image_cri_shim.cli.terminal import as_json, complain, one_line
-from image_cri_shim.config import exposure, warnings
+from image_cri_shim.config import Config, exposure, files, warnings
 from image_cri_shim.errors import ConfigError, Problem
+
+# Where systemd says that a service's credentials are (systemd.exec(5)).
+_CREDENTIALS = "CREDENTIALS_DIRECTORY"
 
 
 def add_parser(commands: Any) -> None:
@@ -61,7 +69,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         source = read_configuration(file)
     except ConfigError as error:
-        report = Report(error.problems[0].file, None, error.problems)
+        name = source_name(file)
+        report = Report(name, None, error.problems, files=files(name))
     else:
         if source.note:
             complain(source.note)
@@ -85,14 +94,20 @@ def _examined(source: Source) -> Report:
     """Say what there is to say without asking any registry."""
     config = source.config
     exposed = exposure(source.name, config)
-    said = (*warnings(config), *([exposed] if exposed else []))
-    report = Report(source.name, config, warnings=said)
-    if not any(one.auth_file or one.ca_file or one.cert_file for one in config.all_registries):
+    said = (*warnings(config), *([exposed] if exposed else []), *_strangers(config))
+    report = Report(source.name, config, warnings=said, files=source.files)
+    directory = os.environ.get(_CREDENTIALS)
+    registries = config.all_registries
+    named = any(
+        one.auth_file or one.auth_credential or one.ca_file or one.cert_file for one in registries
+    )
+    if not named and directory is None:
         return report
     # Imported here: what reads certificates takes longer than all the rest.
     from image_cri_shim.cli.named_files import check_files  # noqa: PLC0415
 
-    findings = check_files(config, time.time())
+    # Where in which file a registry of several stands is not known any longer.
+    findings = check_files(config, time.time(), directory, by_name=len(source.files) > 1)
     return attrs.evolve(
         report,
         problems=tuple(
@@ -102,11 +117,27 @@ def _examined(source: Source) -> Report:
     )
 
 
+def _strangers(config: Config) -> Iterator[str]:
+    """Yield to whom the socket is to belong and nobody here knows; elsewhere somebody may."""
+    asked = (
+        ("shimOwner", "user", config.shim_owner, pwd.getpwnam),
+        ("shimGroup", "group", config.shim_group, grp.getgrnam),
+    )
+    for key, kind, name, find in asked:
+        if name is not None and not name.isdigit():
+            try:
+                find(name)
+            except KeyError:
+                where = f"{key}: there is no {kind} {name} on this machine"
+                yield f"{where}; create it, or correct {key}"
+
+
 def _tried(source: Source, report: Report) -> Report:
     """Try all registries at the same time."""
     from image_cri_shim.cli.probing import probe_all  # noqa: PLC0415
     from image_cri_shim.cli.reactor import run_reactor  # noqa: PLC0415
 
     registries = report.registries
-    probes = run_reactor(lambda reactor: probe_all(registries, source.config, reactor))
+    directory = os.environ.get(_CREDENTIALS)
+    probes = run_reactor(lambda reactor: probe_all(registries, source.config, reactor, directory))
     return attrs.evolve(report, probes=tuple(probes))

@@ -33,6 +33,7 @@ class Report:
     :ivar config: None if it is refused.
     :ivar problems: everything that is wrong.
     :ivar warnings: what is not wrong, and had better be otherwise.
+    :ivar files: those that it was read from, in their order; none for standard input.
     :ivar probes: how each of ``registries`` did; None if they were not tried.
     """
 
@@ -41,6 +42,7 @@ class Report:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
     probes: tuple[Probe, ...] | None = None
+    files: tuple[str, ...] = ()
 
     @property
     def registries(self) -> tuple[Registry, ...]:
@@ -63,6 +65,8 @@ def summary(report: Report) -> Iterator[str]:
     count = _count(len(report.registries), "registry", "registries")
     rules = _count(len(report.config.rules), "rule", "rules")
     yield f"{report.file}: {verdict}{count}, {rules}"
+    if report.files not in ((), (report.file,)):
+        yield f"  read: {', '.join(report.files)}"
     rows = []
     for index, registry in enumerate(report.registries):
         row = [
@@ -80,6 +84,7 @@ def as_object(report: Report) -> dict[str, object]:
     probes = (None,) * len(report.registries) if report.probes is None else report.probes
     return {
         "file": report.file,
+        "files": list(report.files),
         "ok": not report.problems,
         "problems": problems_as_objects(report.problems),
         "warnings": list(report.warnings),

@@ -8,7 +8,7 @@ import os
 import attrs
 
 from image_cri_shim.cli import streams
-from image_cri_shim.config import DEFAULT_CONFIG, Config, load, parse_bytes
+from image_cri_shim.config import DEFAULT_CONFIG, Config, drop_ins, files, load, parse_bytes
 from image_cri_shim.config.document import SIZE_LIMIT
 
 # The name that means standard input, and what messages call it then.
@@ -20,13 +20,15 @@ _ITS_NAME = "<stdin>"
 class Source:
     """Where a configuration comes from.
 
-    :ivar name: what messages call it.
+    :ivar name: what messages call it: the file itself, whether it exists or not.
     :ivar note: what the operator should know about it before anything else; empty for nothing.
+    :ivar files: the files that were read, in their order; none for standard input.
     """
 
     name: str
     config: Config
     note: str = ""
+    files: tuple[str, ...] = ()
 
 
 def file_name(text: str) -> str:
@@ -60,7 +62,14 @@ def read_configuration(file: str | None, default: str = DEFAULT_CONFIG) -> Sourc
     if file == STANDARD_INPUT:
         return Source(_ITS_NAME, parse_bytes(streams.read_input(SIZE_LIMIT + 1), _ITS_NAME))
     if file is not None:
-        return Source(file, load(file))
-    if not os.path.lexists(default):
+        return Source(file, load(file), files=files(file))
+    if not os.path.lexists(default) and not drop_ins(default):
         return Source(default, Config(), f"{default} does not exist; the defaults apply")
-    return Source(default, load(default))
+    return Source(default, load(default), files=files(default))
+
+
+def source_name(file: str | None, default: str = DEFAULT_CONFIG) -> str:
+    """Return what messages call the configuration that ``read_configuration`` reads."""
+    if file is None:
+        return default
+    return _ITS_NAME if file == STANDARD_INPUT else file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
@@ -18,6 +19,7 @@ from image_cri_shim.credentials import Credentials
 from image_cri_shim.decision import Candidate, Decision, LookUp, Outcome, Registry
 from image_cri_shim.policy import Plan, Policy
 from image_cri_shim.reference import InvalidReferenceError
+from image_cri_shim.registry.systemd_credential import DIRECTORY_VARIABLE
 from image_cri_shim.resolution import Resolution
 from image_cri_shim.resolver import Registries, attempts
 
@@ -228,7 +230,8 @@ def explain_all(
     """
     most = max(_AT_MOST // max(len(config.all_registries), 1), _AT_ONCE)
     once = min((_AT_ONCE, *(one.max_connections for one in config.all_registries)))
-    parts = Resolution(_without_queues(config, 2 * most), reactor, health=Lenient(reactor))
+    directory = os.environ.get(DIRECTORY_VARIABLE)
+    parts = Resolution(_without_queues(config, 2 * most), reactor, Lenient(reactor), directory)
     explainer = Explainer(parts.policy, parts.resolver, parts.look_ups, parts.keyring.credentials)
 
     def explain(image: str, only_silent: Callable[[], None]) -> Deferred[Explanation | Unusable]:

@@ -9,7 +9,6 @@ import time
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
-from grpclib.const import Status
 
 from image_cri_shim.cli import streams
 from image_cri_shim.cli.status import FAILED, FOUND, UNREACHABLE
@@ -180,6 +179,9 @@ def _payload(answer: Answer) -> bytes:
 
 def _name(code: int) -> str:
     """Return a status code's name, or the number of one that is unknown."""
+    # Imported here: grpclib is found once the package cri has been imported.
+    from grpclib.const import Status  # noqa: PLC0415
+
     try:
         return Status(code).name
     except ValueError:

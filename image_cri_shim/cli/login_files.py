@@ -10,6 +10,7 @@ from image_cri_shim.decision import Registry
 from image_cri_shim.registry.docker_config import DockerConfig, Helper, parse_docker_config
 from image_cri_shim.registry.failure import Unanswered
 from image_cri_shim.registry.local_file import cannot_use, read_file
+from image_cri_shim.registry.systemd_credential import credential_path, read_credential
 
 
 def check_login(registry: Registry) -> Iterator[Finding]:
@@ -37,6 +38,29 @@ def check_login(registry: Registry) -> Iterator[Finding]:
         )
     elif not found.password and not found.identity_token:
         yield Finding("authFile", f"{path} has a user name for it, but no password")
+
+
+def check_credential(registry: Registry, directory: str | None) -> Iterator[Finding]:
+    """Yield what there is to say about the credential that systemd hands over for a registry.
+
+    :param directory: where those are; None if nothing can be seen of them here.
+    """
+    name = registry.auth_credential
+    if name is not None and not directory:
+        yield Finding(
+            "authCredential",
+            f"whether the credential {name} can be used shows only in the service, to which "
+            "systemd hands it",
+        )
+        return
+    try:
+        path = credential_path(registry, directory)
+        found = None if path is None else read_credential(path)
+    except Unanswered as problem:
+        yield Finding("authCredential", problem.detail, is_problem=True)
+        return
+    if found is not None and not found.password:
+        yield Finding("authCredential", f"{path} has a user name for it, but no password")
 
 
 def holds_secrets(path: str) -> bool:

@@ -11,30 +11,38 @@ import attrs
 
 from image_cri_shim.cli.certificate_files import check_authorities, check_own, holds_key
 from image_cri_shim.cli.finding import Finding
-from image_cri_shim.cli.login_files import check_login, holds_secrets
+from image_cri_shim.cli.login_files import check_credential, check_login, holds_secrets
 from image_cri_shim.config import Config
 from image_cri_shim.config.caution import public_secret
 from image_cri_shim.decision import Registry
 
 
-def check_files(config: Config, now: float) -> list[Finding]:
+def check_files(
+    config: Config, now: float, credentials_directory: str | None = None, *, by_name: bool = False
+) -> list[Finding]:
     """Return what is to be said about the files, in the order of the registries that name them.
 
     :param now: seconds since 1970, for what is valid only for a time.
+    :param credentials_directory: where systemd has put credentials; None for none.
+    :param by_name: whether registries are called by their names and not by their places.
     """
-    keys = {f"registries[{index}]": one for index, one in enumerate(config.registries)}
+    keys = {
+        f"registries[{one.name if by_name else index}]": one
+        for index, one in enumerate(config.registries)
+    }
     if config.offline is not None:
         keys = {"offline": config.offline, **keys}
     found = []
     for key, registry in keys.items():
-        for one in _check(registry, now):
+        for one in _check(registry, now, credentials_directory):
             words = one.words if one.is_problem else f"registry {registry.name}: {one.words}"
             found.append(attrs.evolve(one, key=f"{key}.{one.key}", words=words))
     return [*found, *_exposed(keys)]
 
 
-def _check(registry: Registry, now: float) -> Iterator[Finding]:
+def _check(registry: Registry, now: float, directory: str | None) -> Iterator[Finding]:
     yield from check_login(registry)
+    yield from check_credential(registry, directory)
     yield from check_authorities(registry, now)
     yield from check_own(registry, now)
 

@@ -19,15 +19,19 @@ from image_cri_shim.registry.probe import Probe
 
 
 def probe_all(
-    registries: Sequence[Registry], config: Config, reactor: Any
+    registries: Sequence[Registry],
+    config: Config,
+    reactor: Any,
+    credentials_directory: str | None = None,
 ) -> Deferred[list[Probe]]:
     """Probe registries; the answers are in their order.
 
     :param registries: some of the configuration's.
+    :param credentials_directory: where systemd has put credentials; None for none.
     :returns: a Deferred that fails only if it is cancelled.
     """
     ttl = config.cache.domain_cache_ttl
-    keyring = Keyring(reactor, ttl)
+    keyring = Keyring(reactor, ttl, credentials_directory)
 
     def probe(registry: Registry) -> Deferred[Probe]:
         client = make_registry_client(reactor, registry, keyring, ttl)

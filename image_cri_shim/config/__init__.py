@@ -1,9 +1,11 @@
-"""The configuration: from a YAML file to one frozen value, or to everything wrong with the file."""
+"""The configuration: from YAML files to one frozen value, or to everything wrong with them."""
 
 from __future__ import annotations
 
 from image_cri_shim.config.caution import exposure, warnings
+from image_cri_shim.config.comparison import differences
 from image_cri_shim.config.description import describe
+from image_cri_shim.config.drop_ins import drop_in_directory, drop_ins, files
 from image_cri_shim.config.durations import format_duration, parse_duration
 from image_cri_shim.config.keys import (
     CACHE_KEYS,
@@ -35,7 +37,11 @@ __all__ = [
     "VersionChoice",
     "describe",
     "detect_runtime_socket",
+    "differences",
+    "drop_in_directory",
+    "drop_ins",
     "exposure",
+    "files",
     "format_duration",
     "load",
     "override",

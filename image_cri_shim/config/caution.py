@@ -8,7 +8,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from image_cri_shim.config.content import holds_password
 from image_cri_shim.config.coverage import Effort
+from image_cri_shim.config.drop_ins import files
 from image_cri_shim.config.pattern_fields import fixed_part
 from image_cri_shim.config.settings import Config
 from image_cri_shim.config.sources import asks, is_default_source, listed
@@ -29,7 +31,7 @@ def warnings(config: Config) -> tuple[str, ...]:
 
     Each is one sentence that names the registry or the rule, the danger and the way out.
     """
-    found: list[str] = []
+    found = list(_open_to_all(config))
     for registry in config.all_registries:
         found += _exposed(registry)
     found += _idle_hub(config)
@@ -43,10 +45,14 @@ def warnings(config: Config) -> tuple[str, ...]:
 
 
 def exposure(path: str, config: Config) -> str:
-    """Return what to warn of if everybody on the machine can read the passwords in a file."""
+    """Return what to warn of if everybody on the machine can read the configuration's passwords.
+
+    :param path: where the configuration was read from: that file, and its drop-ins.
+    """
     if all(registry.credentials is None for registry in config.all_registries):
         return ""
-    return public_secret(path, "a password")
+    said = (public_secret(file, "a password") for file in files(path) if holds_password(file))
+    return "; ".join(filter(None, said))
 
 
 def public_secret(path: str, what: str) -> str:
@@ -61,10 +67,21 @@ def public_secret(path: str, what: str) -> str:
     return f"{path} holds {what} and everybody can read it: chmod 600 {path}" if readable else ""
 
 
+def _open_to_all(config: Config) -> Iterator[str]:
+    """Yield it if everybody on the machine can connect to the socket (unix(7): who may write)."""
+    mode = config.shim_mode
+    if mode is not None and mode & stat.S_IWOTH:
+        yield (
+            f"shimMode {mode:04o} lets everybody on this machine connect to {config.shim}, and who "
+            "can do that can run any container, as root; let the group alone write "
+            "(0660, shimGroup)"
+        )
+
+
 def _exposed(registry: Registry) -> Iterator[str]:
     """Yield what others on the network can do."""
     name = registry.name
-    secret = registry.credentials is not None or registry.auth_file is not None
+    secret = registry.has_credentials
     if registry.insecure_skip_verify:
         gain = "gets its credentials and decides" if secret else "decides"
         yield (
@@ -85,8 +102,7 @@ def _idle_hub(config: Config) -> Iterator[str]:
     for registry in config.all_registries:
         if (
             is_docker_hub(registry)
-            and registry.credentials is None
-            and registry.auth_file is None
+            and not registry.has_credentials
             and registry.name.lower() not in named
         ):
             yield (

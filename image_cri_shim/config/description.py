@@ -13,6 +13,7 @@ from image_cri_shim.config.settings import Config
 from image_cri_shim.decision import Registry
 from image_cri_shim.rules import Rewrite, Rule
 
+_LIKE = "as the runtime's socket"
 _PLAIN = {field.name: field.default for field in attrs.fields(Registry)}
 
 
@@ -41,6 +42,10 @@ def _lines(config: Config) -> tuple[tuple[str, str], ...]:
         ("CRIVersion", config.version),
         ("Username", _user(offline) or "not set"),
         ("Password", "set" if _has_password(offline) else "not set"),
+        ("ShimMode", f"{config.shim_mode:04o}" if config.shim_mode is not None else _LIKE),
+        ("ShimOwner", config.shim_owner if config.shim_owner is not None else _LIKE),
+        ("ShimGroup", config.shim_group if config.shim_group is not None else _LIKE),
+        ("ShutdownGrace", format_duration(config.shutdown_grace)),
         ("ReloadInterval", _interval(config.reload_interval)),
         ("OfflinePriority", str(offline.priority) if offline is not None else "none"),
         ("Registries", ", ".join(others) or "none"),

@@ -56,6 +56,7 @@ class Scalar:
     :ivar column: counted from 1.
     :ivar text: the characters of the value, after quotes and escapes; may be a secret.
     :ivar quoted: whether it is in quotes or is a block of text.
+    :ivar file: what to call its file, as in all parts of the tree.
     """
 
     line: int
@@ -63,6 +64,7 @@ class Scalar:
     kind: Kind
     text: str = attrs.field(default="", repr=False)
     quoted: bool = False
+    file: str = ""
 
 
 @attrs.frozen
@@ -72,6 +74,7 @@ class Sequence:
     line: int
     column: int
     items: tuple[Element, ...]
+    file: str = ""
 
 
 @attrs.frozen
@@ -81,6 +84,7 @@ class Mapping:
     line: int
     column: int
     entries: tuple[tuple[Element, Element], ...]
+    file: str = ""
 
 
 Element: TypeAlias = Scalar | Sequence | Mapping
@@ -138,26 +142,28 @@ class _Reader:
         if depth > DEPTH_LIMIT:
             self._refuse(event, f"expected at most {DEPTH_LIMIT} levels, found deeper nesting")
         line, column = _place(event)
+        file = self._file
         element: Element
         if isinstance(event, yaml.SequenceStartEvent):
             items = []
             while not isinstance(inner := self._next(), yaml.SequenceEndEvent):
                 items.append(self._element(inner, depth + 1))
-            element = Sequence(line, column, tuple(items))
+            element = Sequence(line, column, tuple(items), file)
         elif isinstance(event, yaml.MappingStartEvent):
             entries = []
             while not isinstance(inner := self._next(), yaml.MappingEndEvent):
                 key = self._element(inner, depth + 1)
                 entries.append((key, self._element(self._next(), depth + 1)))
-            element = Mapping(line, column, tuple(entries))
+            element = Mapping(line, column, tuple(entries), file)
         elif isinstance(event, yaml.ScalarEvent):
-            element = Scalar(line, column, self._kind(event), event.value, bool(event.style))
+            kind = self._kind(event)
+            element = Scalar(line, column, kind, event.value, bool(event.style), file)
         else:
-            return Scalar(line, column, Kind.ALIAS)
+            return Scalar(line, column, Kind.ALIAS, file=file)
         if event.anchor is not None:
-            return Scalar(line, column, Kind.ANCHOR)
+            return Scalar(line, column, Kind.ANCHOR, file=file)
         if event.tag is not None:
-            return Scalar(line, column, Kind.TAG)
+            return Scalar(line, column, Kind.TAG, file=file)
         return element
 
     def _kind(self, event: yaml.ScalarEvent) -> Kind:

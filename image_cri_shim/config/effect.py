@@ -11,19 +11,19 @@ from image_cri_shim.pattern import Pattern
 
 
 def check_parts(
-    given: dict[str, Found], path: str, own: frozenset[str] | None, effort: Effort, walk: Walk
+    given: dict[str, Found], rule: Found, own: frozenset[str] | None, effort: Effort, walk: Walk
 ) -> None:
     """Refuse what is plainly idle in a rule; what cannot be told for certain is taken.
 
     :param given: the values of the rule's keys, by name.
-    :param path: where the rule stands, ``rules[0]``.
+    :param rule: where it stands.
     :param own: the hosts of which only rules that name them in full are about the images; None if
         these are not known.
     :param effort: what it may take, for all rules of a file together.
     """
     for name in ("match", "tags", "exclude"):
         _check_repeated(items_of(given, name), walk)
-    if _leaves_alone(given, path, walk):
+    if _leaves_alone(given, rule, walk):
         for name in ("exclude", "rewrite"):
             if name in given and given[name].value:
                 message = (
@@ -34,14 +34,14 @@ def check_parts(
                 walk.refuse(given[name], given[name].path, message)
         return
     origins = list(_origins(given))
-    if "match" in given and not walk.refused(f"{path}.match"):
+    if "match" in given and not walk.refused_in(rule, "match"):
         _check_meant(given["match"], [*items_of(given, "exclude"), *origins], own, effort, walk)
     _check_order(origins, effort, walk)
 
 
-def _leaves_alone(given: dict[str, Found], path: str, walk: Walk) -> bool:
-    named = f"{path}.registries"
-    return "registries" in given and not given["registries"].value and not walk.refused(named)
+def _leaves_alone(given: dict[str, Found], rule: Found, walk: Walk) -> bool:
+    refused = walk.refused_in(rule, "registries")
+    return "registries" in given and not given["registries"].value and not refused
 
 
 def _check_repeated(items: Iterable[Found], walk: Walk) -> None:

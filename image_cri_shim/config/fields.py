@@ -22,7 +22,15 @@ LONGEST = 10 * 365 * 24 * 3600.0
 _FILE_LIMIT = 4095
 # Unicode's control characters, line and paragraph separators.
 _CONTROL = frozenset({"Cc", "Zl", "Zp"})
+# Linux's user IDs; the last one means none (chown(2)).
+_LAST_ID = 2**32 - 2
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})", re.ASCII)
+_MODE = re.compile(r"[0-7]{3,4}", re.ASCII)
+_PERMISSIONS, _OWNERS = 0o777, 0o600
+# What systems call their users and groups, generously.
+_ACCOUNT = re.compile(r"[A-Za-z_][^\s:/,]{0,255}")
+# What systemd takes for one (credential_name_valid() in its source).
+_CREDENTIAL = re.compile(r"[ -.0-9;-~]{1,255}", re.ASCII)
 
 
 @attrs.frozen
@@ -131,6 +139,49 @@ def _directory(scalar: Scalar) -> str:
     return text
 
 
+def _mode_or_none(scalar: Scalar) -> int | None:
+    # The digits count, in quotes or not: YAML 1.1 takes 0660 for another number than 660.
+    text = scalar.text
+    if not text:
+        return None
+    if _MODE.fullmatch(text) is None:
+        raise ValueError(f"found {shown(scalar)}")
+    mode = int(text, 8)
+    if mode > _PERMISSIONS:
+        raise ValueError(f"found {text}: the first of four digits is 0 for a socket")
+    if mode & _OWNERS != _OWNERS:
+        raise ValueError(f"found {text}, which keeps the owner from reading or writing")
+    return mode
+
+
+def _account_or_none(scalar: Scalar) -> str | None:
+    text = read_text(scalar)
+    if not text:
+        return None
+    if text.isascii() and text.isdigit():
+        number = int(text) if len(text) <= len(str(_LAST_ID)) else _LAST_ID + 1
+        if number > _LAST_ID:
+            raise ValueError(f"found {shown(scalar)}, more than {_LAST_ID}")
+        return str(number)
+    if _ACCOUNT.fullmatch(text) is None:
+        raise ValueError(f"found {shown(scalar)}")
+    return text
+
+
+def _credential_or_none(scalar: Scalar) -> str | None:
+    # Never repeated: who takes it for the place of the password itself writes that here.
+    text = read_text(scalar)
+    if not text:
+        return None
+    if ":" in text:
+        raise ValueError("found a colon in it: write user:password into that credential")
+    if "/" in text:
+        raise ValueError("found a slash in it: write the credential's name alone, not its path")
+    if _CREDENTIAL.fullmatch(text) is None or text in (".", ".."):
+        raise ValueError("found something that is no file's name in ASCII")
+    return text
+
+
 def _file_or_none(scalar: Scalar) -> str | None:
     # Never repeated: who takes it for the place of the password itself writes that here.
     text = read_text(scalar)
@@ -189,6 +240,10 @@ TIMEOUT = Parser("a duration of more than 0, such as 15m or 1h30m", _timeout)
 INTERVAL = Parser("a duration such as 15s or 1h30m, or 0", _interval)
 DIRECTORY = Parser("the absolute path of a directory", _directory)
 FILE = Parser("the absolute path of a file", _file_or_none)
+CREDENTIAL = Parser("the name of a systemd credential", _credential_or_none)
+MODE = Parser("three or four octal digits such as 0660", _mode_or_none)
+USER = Parser("the name or number of a user", _account_or_none)
+GROUP = Parser("the name or number of a group", _account_or_none)
 PATH = Parser("a path such as team/proxy", _path_or_empty)
 SOCKET = Parser(_SOCKET_PATH, _socket)
 OPTIONAL_SOCKET = Parser(_SOCKET_PATH, _socket_or_none)

@@ -6,16 +6,20 @@ import attrs
 
 from image_cri_shim.config.fields import (
     BOOLEAN,
+    CREDENTIAL,
     CREDENTIALS,
     DIRECTORY,
     FILE,
+    GROUP,
     INTERVAL,
+    MODE,
     OPTIONAL_REGISTRY,
     OPTIONAL_SOCKET,
     PATH,
     REGISTRY,
     SOCKET,
     TIMEOUT,
+    USER,
     Parser,
     choice,
     whole_number,
@@ -76,6 +80,12 @@ _CACHE_SIZE = whole_number(0, 1_000_000)
 # What can be said of every registry, the offline one included.
 OFFLINE_KEYS = (
     Key("authFile", FILE, '""', "A docker config.json with its credentials; not with `auth`."),
+    Key(
+        "authCredential",
+        CREDENTIAL,
+        '""',
+        "The systemd credential that holds its user:password; not with the others.",
+    ),
     Key("prefix", PATH, '""', "The path below which it holds other registries' images."),
     Key("keepHost", BOOLEAN, "false", "Whether the origin's host begins the path of its images."),
     Key(
@@ -140,6 +150,14 @@ KEYS = (
         "The socket to serve, with or without unix:// in front.",
     ),
     Key(
+        "shimMode",
+        MODE,
+        '""',
+        "The mode of that socket; without it, that of the runtime's.",
+    ),
+    Key("shimOwner", USER, '""', "Its owner; without it, that of the runtime's."),
+    Key("shimGroup", GROUP, '""', "Its group; without it, that of the runtime's."),
+    Key(
         "cri",
         OPTIONAL_SOCKET,
         '""',
@@ -162,6 +180,12 @@ KEYS = (
         "The CRI version to speak to the runtime.",
     ),
     Key("timeout", TIMEOUT, "15m", "The upper bound of one CRI call."),
+    Key(
+        "shutdownGrace",
+        INTERVAL,
+        "30s",
+        "How long calls that run may go on once the shim is told to stop; 0 for not at all.",
+    ),
     Key(
         "reloadInterval",
         INTERVAL,

@@ -18,10 +18,10 @@ _EVERYTHING = ("", "*")
 
 @attrs.frozen
 class _Earlier:
-    """A rule in front, and the line on which it begins."""
+    """A rule in front, and where it stands."""
 
     rule: Rule
-    line: int
+    place: Found
 
 
 @attrs.define
@@ -45,9 +45,9 @@ class Taken:
     # The hosts with a * in them, in the order of the rules.
     _globs: dict[str, None] = attrs.field(factory=dict)
 
-    def add(self, rule: Rule, line: int) -> None:
-        """Note a rule and the line on which it begins."""
-        earlier = _Earlier(rule, line)
+    def add(self, rule: Rule, place: Found) -> None:
+        """Note a rule and where it stands."""
+        earlier = _Earlier(rule, place)
         for pattern in rule.match:
             key = (pattern.host, pattern.path)
             if rule.tags:
@@ -65,13 +65,13 @@ class Taken:
         :param tags: the rule's, if that is all of them.
         :param place: the rule's ``match``.
         """
-        lines: dict[int, int] = {}
+        lines: dict[int, str] = {}
         for pattern in rule.match:
             for tag in tags or ("",):
                 earlier = self._by(pattern, tag)
                 if earlier is None:
                     return
-                lines[earlier.rule.number] = earlier.line
+                lines[earlier.rule.number] = earlier.place.line_from(place)
         message = (
             "expected images that no rule before this one is about, found those of "
             f"{_numbers(lines)}: put this rule in front, or leave it out"
@@ -137,6 +137,6 @@ def _wider(path: str) -> Iterator[str]:
         yield f"{above}/*"
 
 
-def _numbers(lines: dict[int, int]) -> str:
+def _numbers(lines: dict[int, str]) -> str:
     """Name rules by their numbers and lines."""
-    return listed([f"rule {number} (line {line})" for number, line in sorted(lines.items())])
+    return listed([f"rule {number} ({line})" for number, line in sorted(lines.items())])

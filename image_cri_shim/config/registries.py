@@ -1,4 +1,4 @@
-"""The registries of a file: what is said of each, and what must not be said of several."""
+"""The registries: what is said of each, and what must not be said of several."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from image_cri_shim.config.address import server_of
 from image_cri_shim.config.durations import format_duration
 from image_cri_shim.config.keys import OFFLINE_KEYS
 from image_cri_shim.config.mapping import Found, Walk, items_of
+from image_cri_shim.config.merging import ACCESS
 from image_cri_shim.config.settings import Config
 from image_cri_shim.credentials import Credentials
 from image_cri_shim.decision import Registry
@@ -22,11 +23,11 @@ _TLS = ("caFile", "certFile", "keyFile", "insecureSkipVerify")
 
 @attrs.frozen
 class Registries:
-    """What a file says about registries.
+    """What the files say about registries.
 
     :ivar offline: the offline registry, or None.
-    :ivar others: the others, in the order of the file; those that are wrong are left out.
-    :ivar complete: whether the name of every registry in the file is known. If not, a name that
+    :ivar others: the others, in the order of the files; those that are wrong are left out.
+    :ivar complete: whether the name of every registry in the files is known. If not, a name that
         none has may be that of one that is wrong.
     """
 
@@ -46,24 +47,31 @@ class _Entry:
 
     :ivar given: the values of its keys, by name; ``auth`` and ``address`` too.
     :ivar path: where its address stands, ``registries[0].address``.
-    :ivar certain: whether its name is what the file means: its keys were read without a doubt.
+    :ivar certain: whether its name is what is meant: its keys were read without a doubt.
+    :ivar item: the mapping that it is in its list; None for the offline registry.
     """
 
     registry: Registry
     given: dict[str, Found]
     path: str
     certain: bool
+    item: Found | None = None
 
-    @property
-    def place(self) -> str:
-        """The line of its address, for messages."""
-        return _line(self.given.get("address"))
+    def line_from(self, place: Found) -> str:
+        """Say on which line its address is, for a message about ``place``."""
+        return _line(self.given.get("address"), place)
+
+    def refused(self, name: str, walk: Walk) -> bool:
+        """Tell whether there is a problem with the value of one of its keys."""
+        if self.item is not None:
+            return walk.refused_in(self.item, name)
+        return walk.refused(name if name in ("address", "auth") else f"offline.{name}")
 
 
 def read_registries(found: dict[str, Found], walk: Walk) -> Registries:
     """Make the registries of what was found, and keep what is wrong with them.
 
-    :param found: the values of the file's keys, by name.
+    :param found: the values of the keys at the top, by name.
     """
     offline = _offline(found, walk)
     others, whole = _others(found, walk)
@@ -90,7 +98,8 @@ def _offline(found: dict[str, Found], walk: Walk) -> _Entry | None:
         for name in (*said, *(["offline"] if more else [])):
             message = (
                 f'expected no more about the offline registry, found `address: ""` '
-                f"({_line(address)}), which means none: leave this out, or write its address"
+                f"({_line(address, found[name])}), which means none: "
+                "leave this out, or write its address"
             )
             walk.refuse(found[name], name, message)
         return None
@@ -110,10 +119,10 @@ def _others(found: dict[str, Found], walk: Walk) -> tuple[list[_Entry], bool]:
         given = cast("dict[str, Found]", item.value)
         if "address" in given:
             registry = _with_settings(cast("Registry", given["address"].value), given)
-            certain = not walk.unclear(item.path) and not walk.refused(f"{item.path}.prefix")
-            entries.append(_Entry(registry, given, f"{item.path}.address", certain))
-    readable = "registries" in found or not walk.refused("registries")
-    return entries, readable and len(entries) == len(items)
+            certain = not walk.unclear_in(item) and not walk.refused_in(item, "prefix")
+            # It may have been put together: its address is where the last file has it.
+            entries.append(_Entry(registry, given, given["address"].path, certain, item))
+    return entries, not walk.unclear("registries") and len(entries) == len(items)
 
 
 def _with_settings(registry: Registry, given: dict[str, Found]) -> Registry:
@@ -132,18 +141,19 @@ def _with_settings(registry: Registry, given: dict[str, Found]) -> Registry:
 
 def _check_access(entry: _Entry, walk: Walk) -> None:
     given = entry.given
-    if _says(given, "auth") and _says(given, "authFile"):
-        place = given["authFile"]
-        line = given["auth"].line
+    first, *others = [name for name in ACCESS if _says(given, name)] or [""]
+    for name in others:
+        place = given[name]
         message = (
-            f"expected `auth` or `authFile`, found both (`auth` on line {line}): leave one out"
+            f"expected `{first}` or `{name}`, found both (`{first}` on "
+            f"{given[first].line_from(place)}): leave one out"
         )
         walk.refuse(place, place.path, message)
 
 
 def _check_tls(entry: _Entry, walk: Walk) -> None:
     given = entry.given
-    if walk.refused(entry.path):
+    if entry.refused("address", walk):
         # The scheme is not known.
         return
     if entry.registry.plain_http:
@@ -151,20 +161,21 @@ def _check_tls(entry: _Entry, walk: Walk) -> None:
             if _says(given, name):
                 message = (
                     f"expected a registry with https:// for this, found {entry.registry.url} "
-                    f"({entry.place}): leave this out, or write that address with https://"
+                    f"({entry.line_from(given[name])}): leave this out, or write that address "
+                    "with https://"
                 )
                 walk.refuse(given[name], given[name].path, message)
         return
     if _says(given, "keyFile") and not _says(given, "certFile"):
-        key, certificate = given["keyFile"], _sibling(given["keyFile"], "certFile")
-        if not walk.refused(certificate):
+        key = given["keyFile"]
+        if not entry.refused("certFile", walk):
             message = "expected `certFile` beside it, found none: name the key's certificate"
             walk.refuse(key, key.path, message)
     if _says(given, "insecureSkipVerify") and _says(given, "caFile"):
         place = given["insecureSkipVerify"]
         message = (
-            f"expected `caFile` (line {given['caFile'].line}) or this, found both: a certificate "
-            "that is not verified needs no CA; leave one out"
+            f"expected `caFile` ({given['caFile'].line_from(place)}) or this, found both: "
+            "a certificate that is not verified needs no CA; leave one out"
         )
         walk.refuse(place, place.path, message)
 
@@ -172,12 +183,13 @@ def _check_tls(entry: _Entry, walk: Walk) -> None:
 def _check_budget(entry: _Entry, walk: Walk) -> None:
     given, registry = entry.given, entry.registry
     place = given.get("connectTimeout")
-    if place is None or registry.connect_timeout <= registry.timeout:
+    # The other one may have been set in another file, after this one or before.
+    if registry.connect_timeout <= registry.timeout or place is None:
         return
-    if not walk.refused(_sibling(place, "timeout")):
+    if not entry.refused("timeout", walk):
         message = (
             f"expected at most the `timeout` of {format_duration(registry.timeout)} "
-            f"({_line(given.get('timeout'))}), "
+            f"({_line(given.get('timeout'), place)}), "
             f"found {format_duration(registry.connect_timeout)}: a look-up takes no longer"
         )
         walk.refuse(place, place.path, message)
@@ -194,17 +206,19 @@ def _each_once(entries: list[_Entry], walk: Walk) -> list[_Entry]:
         # With one name and two schemes it cannot be two servers either: their images have one name.
         servers = (domain, server_of(registry))
         names = [(server, registry.prefix) for server in servers]
-        known = not walk.refused(entry.path)
+        known = not entry.refused("address", walk)
         first = next((by_name[name] for name in names if name in by_name), None)
         if first is not None and entry.certain:
             same = first.registry.domain.lower() == domain
             which = "also as" if same else f"which is {first.registry.name.lower()} in"
             comma = "" if same else ","
+            place = entry.given["address"]
             message = (
                 f"expected each registry once, found {registry.name.lower()}{comma} {which} "
-                f"`{first.path}` ({first.place}): leave one out, or give it another `prefix`"
+                f"`{first.path}` ({first.line_from(place)}): leave one out, or give it another "
+                "`prefix`"
             )
-            walk.refuse(entry.given["address"], entry.path, message)
+            walk.refuse(place, entry.path, message)
             continue
         if entry.certain:
             by_name |= dict.fromkeys(names, entry)
@@ -214,11 +228,12 @@ def _each_once(entries: list[_Entry], walk: Walk) -> list[_Entry]:
         else:
             by_server |= {one: entry for one in servers if one not in by_server}
         if first.registry.url.lower() != registry.url.lower():
+            place = entry.given["address"]
             message = (
-                f"expected {first.registry.url} as in `{first.path}` ({first.place}), "
+                f"expected {first.registry.url} as in `{first.path}` ({first.line_from(place)}), "
                 f"found {registry.url}: write the same address for the same server"
             )
-            walk.refuse(entry.given["address"], entry.path, message)
+            walk.refuse(place, entry.path, message)
         kept.append(entry)
     return kept
 
@@ -228,10 +243,5 @@ def _says(given: dict[str, Found], name: str) -> bool:
     return name in given and bool(given[name].value)
 
 
-def _sibling(place: Found, name: str) -> str:
-    """Return the path of another key of the same mapping."""
-    return f"{place.path.rpartition('.')[0]}.{name}"
-
-
-def _line(place: Found | None) -> str:
-    return f"line {place.line}" if place is not None else "its default"
+def _line(place: Found | None, seen_from: Found) -> str:
+    return place.line_from(seen_from) if place is not None else "its default"

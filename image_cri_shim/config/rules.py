@@ -36,9 +36,9 @@ def read_rules(found: dict[str, Found], registries: Registries, walk: Walk) -> t
         match = tuple(cast("Pattern", one.value) for one in items_of(given, "match"))
         named = _named(given, names, walk)
         rewrite = _rewrites(given, walk)
-        whole = bool(match) and not walk.refused(f"{item.path}.match")
-        unsure = walk.refused(f"{item.path}.tags")
-        check_parts(given, item.path, known, effort, walk)
+        whole = bool(match) and not walk.refused_in(item, "match")
+        unsure = walk.refused_in(item, "tags")
+        check_parts(given, item, known, effort, walk)
         rule = Rule(
             number,
             match,
@@ -51,8 +51,8 @@ def read_rules(found: dict[str, Found], registries: Registries, walk: Walk) -> t
         if whole:
             taken.check(rule, () if unsure else rule.tags, given["match"], walk)
         # A misspelt key may have been `tags`.
-        if not (unsure or walk.unclear(item.path)):
-            taken.add(rule, item.line)
+        if not (unsure or walk.unclear_in(item)):
+            taken.add(rule, item)
         rules.append(rule)
     return tuple(rules)
 
@@ -95,7 +95,7 @@ def _named(given: dict[str, Found], names: _Names, walk: Walk) -> tuple[str, ...
             places[name] = item
         elif names.complete:
             message = (
-                "expected the name of a registry of this file, "
+                "expected the name of a configured registry, "
                 f"found {name} ({names.meant(name, walk)}): "
                 "correct it, or list it under `registries`"
             )

@@ -43,6 +43,9 @@ class Config:
     """The whole configuration; without arguments, what an empty file means.
 
     :ivar shim: the absolute path of the socket to serve.
+    :ivar shim_mode: that socket's mode; None for that of the runtime's.
+    :ivar shim_owner: its owner, a name or a number; None for that of the runtime's.
+    :ivar shim_group: its group, in the same way.
     :ivar cri: the absolute path of the runtime's socket; None to detect it.
     :ivar offline: the offline registry with its credentials and priority, or None.
     :ivar registries: the other registries, as they stand in the file.
@@ -55,10 +58,14 @@ class Config:
     :ivar image: the absolute path of the state directory.
     :ivar version: the CRI version to speak to the runtime.
     :ivar timeout: seconds that one CRI call may take.
+    :ivar shutdown_grace: seconds that calls that run may go on once the shim is told to stop.
     :ivar reload_interval: seconds between two looks at the file; 0 to look only when told to.
     """
 
     shim: str = "/var/run/image-cri-shim.sock"
+    shim_mode: int | None = None
+    shim_owner: str | None = None
+    shim_group: str | None = None
     cri: str | None = None
     offline: Registry | None = _OFFLINE
     registries: tuple[Registry, ...] = ()
@@ -70,6 +77,7 @@ class Config:
     image: str = "/var/lib/image-cri-shim"
     version: VersionChoice = "auto"
     timeout: float = 900.0
+    shutdown_grace: float = 30.0
     reload_interval: float = 15.0
     cache: CacheConfig = CacheConfig()
 

@@ -17,6 +17,8 @@ _OPENERS = " \t:-,[{"
 _KEY = re.compile(r"(?<![\w-])([A-Za-z][\w-]*)[\"']?[ \t]*:(?=[ \t\"']|$)", re.ASCII)
 # The key whose value is a secret.
 _AUTH = "auth"
+# That key where its value is a block of text in the lines below.
+_BLOCK = re.compile(r"""(?<![\w-])auth["']?[ \t]*:[ \t]*[|>][-+0-9]*[ \t]*\r?$""", re.ASCII)
 # Nothing but placeholders: what a template has for a user and a password.
 _ALONE = re.compile(rf"\s*{_PLACEHOLDER.pattern}(?:\s*:\s*{_PLACEHOLDER.pattern})?\s*")
 
@@ -55,14 +57,25 @@ def find_placeholders(text: str, file: str) -> list[Problem]:
     """Return the problem with each line that has a placeholder outside comments.
 
     The text need not be YAML: a template seldom is. What may be a password is not repeated, and a
-    password in quotes may have ``{{ }}`` in it.
+    password in quotes, or in a block of text, may have ``{{ }}`` in it.
     """
     problems: list[Problem] = []
     if "{{" not in text:
         return problems
     above = ""
+    # The column of the key whose block of text it is.
+    block: int | None = None
     for number, written in enumerate(text.split("\n"), start=1):
-        line = _read(written, above)
+        if block is not None and not _is_in_block(written, block):
+            block = None
+        if block is None:
+            line = _read(written, above)
+            opened = _BLOCK.search(line.text)
+            if opened is not None:
+                block = opened.start()
+        else:
+            # All of it is text: nothing in it is a key, a quote or a comment.
+            line = _Line(written, [(0, len(written))], [], _AUTH)
         match = _first_placeholder(line) if "{{" in written else None
         if match is not None:
             hidden = line.quoted(match.start()) is not None or line.is_secret(match.start())
@@ -74,6 +87,10 @@ def find_placeholders(text: str, file: str) -> list[Problem]:
             problems.append(Problem(file, number, match.start() + 1, "", message))
         above = line.key(len(line.text))
     return problems
+
+
+def _is_in_block(line: str, column: int) -> bool:
+    return not line.strip() or len(line) - len(line.lstrip(" ")) > column
 
 
 def _first_placeholder(line: _Line) -> re.Match[str] | None:

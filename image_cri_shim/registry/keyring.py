@@ -13,6 +13,7 @@ from image_cri_shim.registry.docker_config import DockerConfig, Helper, parse_do
 from image_cri_shim.registry.failure import Unanswered
 from image_cri_shim.registry.health import BackOff
 from image_cri_shim.registry.local_file import Reread, cannot_use, read_file
+from image_cri_shim.registry.systemd_credential import credential_path, read_credential
 from image_cri_shim.singleflight import SingleFlight
 
 # For how long a helper is left alone that has failed: as long as a registry would be.
@@ -49,16 +50,23 @@ class _Failure:
 class Keyring:
     """Finds credentials: those in the configuration, else those that a file has or leads to.
 
+    The file is one that docker has written, or a credential of systemd's.
+
     A helper that fails is left alone for a while, in which it fails at once for the same reason:
     it may take its time, and everybody who pulls would wait for it.
 
     :param reactor: runs credential helpers, and measures time.
     :param ttl: seconds that what a helper has answered holds; 0 to ask it every time.
+    :param credentials_directory: where systemd has put the service's credentials; None for none.
     """
 
-    def __init__(self, reactor: Processes, ttl: float) -> None:
+    def __init__(
+        self, reactor: Processes, ttl: float, credentials_directory: str | None = None
+    ) -> None:
         self._reactor = reactor
         self._ttl = ttl
+        self._directory = credentials_directory
+        self._handed: dict[str, Reread[Credentials]] = {}
         self._files: dict[str, Reread[DockerConfig]] = {}
         self._kept: dict[Helper, _Kept] = {}
         self._failures: dict[Helper, _Failure] = {}
@@ -70,10 +78,10 @@ class Keyring:
         :returns: a Deferred with None where the registry has none. It fails with Unanswered if the
             file, or the helper that it names, cannot be used.
         """
-        if registry.credentials is not None or registry.auth_file is None:
+        if registry.credentials is not None:
             return succeed(registry.credentials)
         try:
-            found = self._find(registry, registry.auth_file)
+            found = self._find(registry)
         except Unanswered as problem:
             return fail(problem)
         if not isinstance(found, Helper):
@@ -92,13 +100,24 @@ class Keyring:
         That it has failed is not forgotten.
         """
         try:
-            found = self._find(registry, registry.auth_file) if registry.auth_file else None
+            found = self._find(registry)
         except Unanswered:
             return
         if isinstance(found, Helper):
             self._kept.pop(found, None)
 
-    def _find(self, registry: Registry, path: str) -> Credentials | Helper | None:
+    def _handed_over(self, registry: Registry) -> Credentials | None:
+        path = credential_path(registry, self._directory)
+        if path is None:
+            return None
+        if path not in self._handed:
+            self._handed[path] = Reread((path,), lambda: read_credential(path))
+        return self._handed[path].get()
+
+    def _find(self, registry: Registry) -> Credentials | Helper | None:
+        path = registry.auth_file
+        if path is None:
+            return self._handed_over(registry)
         if path not in self._files:
             self._files[path] = Reread((path,), lambda: _read(path))
         config = self._files[path].get()
