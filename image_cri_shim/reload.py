@@ -1,24 +1,51 @@
-"""Reloading: SIGHUP reads the configuration again, as a whole or not at all."""
+"""Reloading: the configuration is read again, as a whole or not at all."""
 
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Protocol
 
+import attrs
 from twisted.application.service import Service
 from twisted.logger import Logger
 
+from image_cri_shim.clock import Clock, DelayedCall
 from image_cri_shim.config import Config
 from image_cri_shim.errors import ConfigError
 
+# Seconds until a file that was found bad is read again before that is said: it may be half written.
+SECOND_LOOK = 1.0
 
-class ThreadSafeReactor(Protocol):
-    """What of Twisted's IReactorFromThreads is used."""
+
+class Reactor(Clock, Protocol):
+    """What of Twisted's reactor is used."""
 
     def callFromThread(self, callable: Callable[[], None]) -> None:  # noqa: A002, N802 - Twisted's
         """Call something in the reactor's thread, soon; safe in a signal handler."""
+
+
+@attrs.frozen
+class Refusal:
+    """What is on disk is not what runs.
+
+    :ivar since: when that was noticed first, in seconds since 1970.
+    :ivar why: one sentence about the first problem.
+    """
+
+    since: float
+    why: str
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        return f"since {self.moment} the files say what does not run: {self.why}"
+
+    @property
+    def moment(self) -> str:
+        """When it was noticed first, in local time (ISO 8601)."""
+        return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(self.since))
 
 
 def hold_hangups() -> None:
@@ -27,30 +54,58 @@ def hold_hangups() -> None:
 
 
 class ReloadService(Service):
-    """Reads the configuration again when SIGHUP comes.
+    """Reads the configuration again when SIGHUP comes, or when the files say something else.
 
     :param read: reads the configuration; raises ConfigError if it is bad.
-    :param apply: makes a configuration the one that runs.
+    :param apply: makes a configuration the one that runs; its second argument says whether what is
+        known of the registries is forgotten even if nothing else changes. Raises ConfigError, and
+        changes nothing, if it cannot be.
     :param log: where the outcome is said.
+    :param fingerprint: returns what the files say, in short.
+    :param seen: what they said before they were read for the configuration that runs.
+    :param now: returns the seconds since 1970.
+    :ivar before: is called when a reload begins.
+    :ivar after: is called when a reload is over, however it ended.
     """
 
     def __init__(
         self,
         read: Callable[[], Config],
-        apply: Callable[[Config], None],
-        reactor: ThreadSafeReactor,
+        apply: Callable[[Config, bool], None],
+        reactor: Reactor,
         log: Logger,
+        *,
+        fingerprint: Callable[[], bytes],
+        seen: bytes = b"",
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._read = read
         self._apply = apply
+        self._fingerprint = fingerprint
         self._reactor = reactor
+        self._now = now
         self._log = log
         self._due = False
+        self._seen = seen
+        self._second_look: DelayedCall | None = None
+        self._refusal: Refusal | None = None
+        self.before: Callable[[], None] = lambda: None
+        self.after: Callable[[], None] = lambda: None
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why the configuration on disk does not run; None if it does."""
+        return self._refusal
 
     def listen_for_signal(self) -> None:
         """Take SIGHUP over, before it can end the program: its default action is to kill."""
         signal.signal(signal.SIGHUP, self._signalled)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+    def stopService(self) -> None:  # noqa: N802 - Twisted's name
+        """Read nothing any more."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        self._look_no_more()
 
     def _signalled(self, _number: int, _frame: FrameType | None) -> None:
         # A signal handler interrupts anything; the work is done in the reactor's turn. Whatever
@@ -63,17 +118,62 @@ class ReloadService(Service):
         """Read and apply; a bad configuration changes nothing and is explained in the log."""
         # Before the file is read: whoever changes it after that asks for another reading.
         self._due = False
-        if not self.running:
-            return
+        if self.running:
+            self._load(told=True)
+
+    def look(self) -> None:
+        """Read and apply if the files say something else than when they were read last."""
+        if self.running and self._second_look is None and self._fingerprint() != self._seen:
+            self._load(told=False)
+
+    def _load(self, *, told: bool, certain: bool = False) -> None:
+        """Read and apply.
+
+        :param told: whether somebody asked for it.
+        :param certain: whether what was found bad has been given its time.
+        """
+        self._look_no_more()
+        # Before the file is read: what is written meanwhile is another change.
+        seen = self._fingerprint()
+        self.before()
         try:
-            config = self._read()
+            self._apply(self._read(), told)
         except ConfigError as error:
-            for problem in error.problems:
-                self._log.error("reload: {problem}", problem=str(problem))
-            self._log.error("reload: refused; the configuration that runs stays as it is")
-            return
-        except Exception:  # noqa: BLE001 - whatever it is, the daemon runs on
+            if not told and not certain:
+                self._second_look = self._reactor.callLater(SECOND_LOOK, self._look_again)
+                return
+            self._refuse(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the daemon runs on
             self._log.failure("reload: failed; the configuration that runs stays as it is")
-            return
-        self._apply(config)
-        self._log.info("reload: the new configuration runs")
+            self._note(f"internal error: {type(error).__name__}")
+        else:
+            self._refusal = None
+            self._log.info("reload: the new configuration runs")
+        finally:
+            self._seen = seen
+            self.after()
+
+    def _look_again(self) -> None:
+        self._second_look = None
+        if self.running:
+            self._load(told=False, certain=True)
+
+    def _look_no_more(self) -> None:
+        timer, self._second_look = self._second_look, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    def _refuse(self, error: ConfigError) -> None:
+        for problem in error.problems:
+            self._log.error("reload: {problem}", problem=str(problem))
+        refusal = self._note(str(error.problems[0]) if error.problems else "")
+        self._log.error(
+            "reload: refused; the configuration that runs stays as it is "
+            "(it is not what the files say since {moment})",
+            moment=refusal.moment,
+        )
+
+    def _note(self, why: str) -> Refusal:
+        since = self._now() if self._refusal is None else self._refusal.since
+        self._refusal = Refusal(since, why)
+        return self._refusal

@@ -2,76 +2,120 @@
 
 from __future__ import annotations
 
-import asyncio
-import errno
 import os
 import signal
-from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
-from image_cri_shim import unix_socket
-from image_cri_shim.bridge import AsyncioService, loop_name, to_future
-from image_cri_shim.cache_log import CacheLog
-from image_cri_shim.config import Config, describe, detect_runtime_socket, warnings
-from image_cri_shim.config.sockets import same_path
-from image_cri_shim.credentials import Credentials
-from image_cri_shim.cri.memory import Memory
-from image_cri_shim.cri.pull import Routing
-from image_cri_shim.cri.server import CriServer
-from image_cri_shim.cri.upstream import Upstream
-from image_cri_shim.decision import Candidate, Decision, Registry
+from image_cri_shim.bridge import AsyncioService, to_deferred
+from image_cri_shim.config import Config
+from image_cri_shim.cri.self_check import why_silent
+from image_cri_shim.daemon import Daemon, locate
 from image_cri_shim.descriptors import raise_limit
-from image_cri_shim.logs import logger, set_debug
-from image_cri_shim.pull_log import PullLog
+from image_cri_shim.errors import ConfigError, Problem, SocketError
+from image_cri_shim.file_watch import FileWatch
+from image_cri_shim.fingerprint import Files
+from image_cri_shim.listeners import Listeners
+from image_cri_shim.logs import logger
 from image_cri_shim.registry.names import install_names
 from image_cri_shim.reload import ReloadService
-from image_cri_shim.resolution import Resolution
+from image_cri_shim.sd_notify import Notifier
+from image_cri_shim.supervision import Supervision
+from image_cri_shim.unix_socket import Served
 
-# Seconds that pulls get to finish when the daemon stops.
-SHUTDOWN_GRACE = 30.0
+# Seconds between two looks at whether the socket is still there.
+_LOOK = 2.0
 
 _log = logger("image-cri-shim")
 
 
-def make_shim_service(config: Config, read: Callable[[], Config], reactor: Any) -> MultiService:
+def make_shim_service(
+    config: Config,
+    read: Callable[[], Config],
+    files: Files,
+    reactor: Any,
+    *,
+    seen: bytes,
+    notifier: Notifier | None = None,
+    inherited: Sequence[Served] = (),
+) -> MultiService:
     """Return the daemon as a service that owns everything long-lived.
 
     :param config: the configuration to start with.
     :param read: reads the configuration again; raises ConfigError if it is bad.
+    :param files: what it is read from.
     :param reactor: the asyncio reactor.
+    :param seen: the fingerprint of the files from before it was read.
+    :param notifier: tells the service manager how the daemon is.
+    :param inherited: the listening sockets that systemd has passed.
     """
     raise_limit()
     install_names(reactor)
-    daemon = Daemon(config, reactor)
-    reload = ReloadService(read, daemon.apply, reactor, _log)
+    listeners = Listeners(inherited, lambda config: config.cri or locate(config)(), _log)
+    daemon = Daemon(config, listeners, reactor)
+    watch: FileWatch
+
+    def apply(config: Config, anew: bool) -> None:  # noqa: FBT001 - see ReloadService
+        try:
+            daemon.apply(config, anew)
+        except SocketError as error:
+            raise ConfigError([Problem("", 0, 0, "shim", str(error))]) from error
+        watch.look_every(config.reload_interval)
+
+    def describe() -> str:
+        refusal = reload.refusal
+        return daemon.state if refusal is None else f"{refusal}; {daemon.state}"
+
+    def check(patience: float) -> Deferred[str]:
+        if daemon.full:
+            # It refuses clients, and would refuse this one: it is alive.
+            return to_deferred(_nothing())
+        paths = listeners.paths
+        return to_deferred(why_silent(paths[0] if paths else daemon.config.shim, patience))
+
+    reload = ReloadService(read, apply, reactor, _log, fingerprint=files.fingerprint, seen=seen)
+    watch = FileWatch(files.directories, reload.look, config.reload_interval, reactor, _log)
+    supervision = Supervision(notifier or Notifier(), describe, check, reactor, _log)
+    reload.before, reload.after = supervision.reloading, supervision.reloaded
+    daemon.changed = supervision.changed
     reload.listen_for_signal()
     # Twisted takes the signals that stop it when it starts to run; this takes them from it.
-    reactor.callWhenRunning(stop_on_signals, reactor)
+    reactor.callWhenRunning(
+        stop_on_signals, reactor, lambda: supervision.stopping(daemon.config.shutdown_grace)
+    )
     service = MultiService()
-    for part in (ListenerService(daemon, reactor), reload):
+    serving = ListenerService(daemon, listeners, supervision.ready, reactor)
+    for part in (serving, supervision, reload, watch):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
     return service
 
 
-def stop_on_signals(reactor: Any) -> None:
+async def _nothing() -> str:
+    return ""
+
+
+def stop_on_signals(reactor: Any, stopping: Callable[[], None]) -> None:
     """Let SIGTERM and SIGINT end the program in good order and with status 0.
 
     twistd would end it in the same order, but then by the same signal: a failure in the eyes of
     many who start programs. A second signal changes nothing.
+
+    :param stopping: is told of the first one.
     """
-    stopping = False
+    stopped = False
 
     def stop(name: str) -> None:
-        nonlocal stopping
-        if not stopping:
-            stopping = True
+        nonlocal stopped
+        if not stopped:
+            stopped = True
             _log.info("stopping ({name})", name=name)
+            stopping()
             reactor.stop()
 
     def signalled(number: int, _frame: FrameType | None) -> None:
@@ -81,121 +125,22 @@ def stop_on_signals(reactor: Any) -> None:
         signal.signal(number, signalled)
 
 
-class Daemon:
-    """What runs according to one configuration, until another one is applied.
-
-    :param reactor: the asyncio reactor.
-    """
-
-    def __init__(self, config: Config, reactor: Any) -> None:
-        self._reactor = reactor
-        self._pulls = PullLog(_log)
-        self.config = config
-        self._resolution: Resolution | None = None
-        self._cache_log: CacheLog | None = None
-        self._upstream: Upstream | None = None
-        self._routing: Routing | None = None
-        self._memory = Memory(config.image)
-        self._server: CriServer | None = None
-        self._served = config.shim
-
-    async def begin(self, listener: unix_socket.Listener) -> None:
-        """Put the first configuration to work and serve on a listening socket."""
-        self._served = listener.path
-        self._upstream = Upstream(_locate(self.config), self.config.version)
-        self._routing = self._route(self.config, self._upstream)
-        self._upstream.start()
-        self._memory.load()
-        self._server = CriServer(self._current, self._pulls, self._memory)
-        await self._server.start(listener.sock)
-        _log.debug("event loop: {name}", name=loop_name(asyncio.get_running_loop()))
-
-    def apply(self, config: Config) -> None:
-        """Put another configuration to work; calls that run go on under theirs."""
-        before, self.config = self.config, config
-        if self._upstream is None:
-            return
-        if not same_path(config.shim, self._served):
-            _log.warn(
-                "shim: {served} is served until the restart, and {path} after it",
-                path=config.shim,
-                served=self._served,
-            )
-        resolution, upstream = self._resolution, self._upstream
-        if (config.cri, config.version) != (before.cri, before.version):
-            self._upstream = Upstream(_locate(config), config.version)
-        self._memory.move(config.image)
-        self._routing = self._route(config, self._upstream)
-        if self._upstream is not upstream:
-            self._upstream.start()
-            upstream.retire()
-        if resolution is not None:
-            resolution.close()
-
-    async def finish(self) -> None:
-        """Let pulls finish, then close every connection."""
-        if self._server is not None:
-            await self._server.stop(SHUTDOWN_GRACE)
-        if self._upstream is not None:
-            self._upstream.close()
-        await self._memory.saved()
-        if self._cache_log is not None:
-            self._cache_log.stop()
-        if self._resolution is not None:
-            await to_future(self._resolution.close(abort=True))
-
-    def _route(self, config: Config, upstream: Upstream) -> Routing:
-        set_debug(config.debug)
-        for key, value in describe(config):
-            _log.info("{key}: {value}", key=key, value=value)
-        for sentence in warnings(config):
-            _log.warn("{sentence}", sentence=sentence)
-        given = (r.credentials for r in config.all_registries if r.credentials is not None)
-        # Pulls that run go on under the configuration before, and are logged with this one.
-        redactor = self._pulls.redactor.extended(s for one in given for s in one.spellings())
-        self._pulls.redactor = redactor
-        # What is known of the registries is forgotten: what ailed one may be mended now.
-        resolution = self._resolution = Resolution(config, self._reactor)
-        if self._cache_log is not None:
-            self._cache_log.stop()
-        self._cache_log = CacheLog(resolution.cache, config.cache, self._reactor, _log)
-
-        def resolve(
-            image: str, earlier: Decision | None = None, failed: Sequence[Candidate] = ()
-        ) -> Awaitable[Decision]:
-            return to_future(resolution.resolver.resolve(image, earlier, failed))
-
-        def credentials(registry: Registry) -> Awaitable[Credentials | None]:
-            return to_future(resolution.keyring.credentials(registry))
-
-        return Routing(
-            policy=resolution.policy,
-            resolve=resolve,
-            credentials=credentials,
-            forget=resolution.forget,
-            exhausted=resolution.put_behind,
-            timeout=config.timeout,
-            upstream=upstream,
-            redactor=redactor,
-            original_names=config.original_names,
-        )
-
-    def _current(self) -> Routing:
-        if self._routing is None:
-            raise AssertionError("no call is served before begin()")
-        return self._routing
-
-
 class ListenerService(AsyncioService):
-    """Owns the shim's socket: binds it, serves on it, removes it.
+    """Owns the shim's sockets: binds them, serves on them, removes them.
 
     :param daemon: what is served.
+    :param served: is called when it is.
     """
 
-    def __init__(self, daemon: Daemon, reactor: Any) -> None:
+    def __init__(
+        self, daemon: Daemon, listeners: Listeners, served: Callable[[], None], reactor: Any
+    ) -> None:
         super().__init__(self, reactor, self._start_failed)
         self._daemon = daemon
-        self._listener: unix_socket.Listener | None = None
+        self._listeners = listeners
+        self._served = served
+        self._looking = LoopingCall(self._look)
+        self._looking.clock = reactor
         self._made_in = os.getpid()
 
     def privilegedStartService(self) -> None:  # noqa: N802 - Twisted's name
@@ -205,24 +150,24 @@ class ListenerService(AsyncioService):
         :raises SocketError: the same, in a process that twistd has made a daemon.
         """
         super().privilegedStartService()  # type: ignore[no-untyped-call]
-        config = self._daemon.config
         try:
-            self._listener = unix_socket.listen(config.shim, like=config.cri or _locate(config)())
-        except unix_socket.SocketError as error:
+            self._listeners.bind(self._daemon.config)
+        except SocketError as error:
             if os.getpid() != self._made_in:
                 # In a daemon, twistd passes on to the waiting foreground what is an Exception.
                 raise
             raise SystemExit(f"image-cri-shim: {error}") from error
 
     async def start(self) -> None:
-        """Serve on the bound socket."""
-        if self._listener is None:
-            raise AssertionError("the socket is bound before it is served")
-        await self._daemon.begin(self._listener)
-        _log.info("serving on {path}", path=self._listener.path)
+        """Serve on the bound sockets."""
+        await self._daemon.begin()
+        self._looking.start(_LOOK, now=False)
+        self._served()
 
     async def stop(self) -> None:
         """Finish what runs, then remove the socket if it is still ours."""
+        if self._looking.running:
+            self._looking.stop()
         await self._daemon.finish()
 
     def stopService(self) -> Deferred[None]:  # noqa: N802 - Twisted's name
@@ -230,6 +175,13 @@ class ListenerService(AsyncioService):
         stopped = super().stopService()
         stopped.addBoth(self._removed)
         return stopped
+
+    def _look(self) -> None:
+        try:
+            self._listeners.look()
+        except Exception:  # noqa: BLE001 - whatever it is, it is looked at again
+            _log.failure("cannot look after the socket")
+        self._daemon.changed()
 
     def _start_failed(self, failure: Failure) -> None:
         """End the program: a daemon that cannot serve must be seen to have failed."""
@@ -239,30 +191,5 @@ class ListenerService(AsyncioService):
         self._reactor.stop()
 
     def _removed(self, outcome: object) -> object:
-        if self._listener is not None:
-            self._listener.remove()
-            self._listener = None
+        self._listeners.remove()
         return outcome
-
-
-def _is_one_file(one: str, other: str) -> bool:
-    """Tell whether two paths lead to one file, through links or mounts of either kind."""
-    try:
-        return Path(one).samefile(other)
-    except OSError:
-        return os.path.realpath(one) == os.path.realpath(other)
-
-
-def _locate(config: Config) -> Callable[[], str]:
-    """Return what tells where the runtime's socket is now: the configured place, or a known one."""
-    if config.cri is not None:
-        path = config.cri
-
-        def locate() -> str:
-            # A symbolic link, such as an old dockershim.sock, may lead back here.
-            if _is_one_file(path, config.shim):
-                raise OSError(errno.ELOOP, "it is the shim's own socket", path)
-            return path
-
-        return locate
-    return lambda: detect_runtime_socket(os.path.exists, config.shim) or ""

@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import resource
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 from twisted.application.service import IService
 from twisted.python import usage
 
-from image_cri_shim import __version__, unix_socket
+from image_cri_shim import __version__, activation, unix_socket
 from image_cri_shim.bridge import WrongReactor, install_reactor
 from image_cri_shim.config import (
     DEFAULT_CONFIG,
     NOTHING_SAID,
     Config,
     detect_runtime_socket,
+    drop_in_directory,
+    drop_ins,
     exposure,
+    files,
     load,
     override,
 )
-from image_cri_shim.config.sockets import KNOWN_SOCKETS
+from image_cri_shim.config.sockets import KNOWN_SOCKETS, same_path
 from image_cri_shim.errors import ConfigError, Problem
+from image_cri_shim.fingerprint import Files
 from image_cri_shim.logs import connect_standard_logging, logger
 from image_cri_shim.reload import hold_hangups
+from image_cri_shim.sd_notify import Notifier
+from image_cri_shim.socket_permissions import Permissions
 
 # sysexits.h: "something was found in an unconfigured or misconfigured state".
 EX_CONFIG = 78
-_DESCRIPTORS = 65536
 
 
 class Options(usage.Options):
@@ -81,7 +85,8 @@ def makeService(
         socket is in the way or the runtime is absent; the reason is on standard error.
     """
     connect_standard_logging()
-    _raise_descriptor_limit()
+    watched = Files(partial(_files, config_path(options)))
+    seen = watched.fingerprint()
     read = reader(options)
     try:
         config = read()
@@ -90,15 +95,34 @@ def makeService(
         raise SystemExit(EX_CONFIG) from error
     _check_runtime(config)
     try:
-        unix_socket.check(config.shim)
+        inherited = activation.take(os.environ, os.getpid())
+        if not any(same_path(one.path, config.shim) for one in inherited):
+            permissions = Permissions(config.shim_mode, config.shim_owner, config.shim_group)
+            unix_socket.check(config.shim, permissions)
     except unix_socket.SocketError as error:
         sys.exit(f"image-cri-shim: {error}")
+    notifier = Notifier.from_environment(os.environ, os.getpid())
 
     from twisted.internet import reactor  # noqa: PLC0415, TID251 - it is installed now
 
     from image_cri_shim.service import make_shim_service  # noqa: PLC0415 - needs the reactor
 
-    return cast("IService", make_shim_service(config, read, reactor))
+    service = make_shim_service(
+        config, read, watched, reactor, seen=seen, notifier=notifier, inherited=inherited
+    )
+    return cast("IService", service)
+
+
+def _files(path: str) -> tuple[str, ...]:
+    """Return what a configuration is read from, and where more of it may come to be."""
+    return (path, drop_in_directory(path), *files(path))
+
+
+def config_path(options: Options, default: str = DEFAULT_CONFIG) -> str:
+    """Return the absolute path of the configuration file that a command line means."""
+    named = options["config"]
+    # twistd changes its directory when it becomes a daemon.
+    return default if named is None else str(Path(named).absolute())
 
 
 def reader(options: Options, default: str = DEFAULT_CONFIG) -> Callable[[], Config]:
@@ -109,20 +133,18 @@ def reader(options: Options, default: str = DEFAULT_CONFIG) -> Callable[[], Conf
 
     :param default: the file to read if the command line names none.
     """
-    named = options["config"]
-    required = named is not None
-    # twistd changes its directory when it becomes a daemon.
-    path = str(Path(named).absolute()) if required else default
+    required = options["config"] is not None
+    path = config_path(options, default)
     running: Config | None = None
 
     def read() -> Config:
         nonlocal required, running
         required = required or os.path.lexists(path)
-        if not required:
+        if not required and not drop_ins(path):
             logger("image-cri-shim").warn("{path} does not exist; the defaults apply", path=path)
             config = Config()
         else:
-            config = load(path)
+            config = load(path, required=required)
             exposed = exposure(path, config)
             if exposed:
                 logger("image-cri-shim").warn("{exposed}", exposed=exposed)
@@ -139,15 +161,6 @@ def reader(options: Options, default: str = DEFAULT_CONFIG) -> Callable[[], Conf
         )
 
     return read
-
-
-def _raise_descriptor_limit() -> None:
-    """Take as many descriptors as the program may have; the usual soft limit is 1024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _check_runtime(config: Config) -> None:

@@ -6,24 +6,29 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from twisted.internet.task import Clock
 from twisted.logger import LogEvent, Logger, LogLevel, eventAsText
 
 from image_cri_shim.config import Config
 from image_cri_shim.errors import ConfigError, Problem
-from image_cri_shim.reload import ReloadService
+from image_cri_shim.reload import SECOND_LOOK, ReloadService
 
 ROOT = Path(__file__).parent.parent
+BAD = ConfigError([Problem("/etc/x.yaml", 2, 8, "force", "expected true or false, found 1")])
+MOMENT = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(1_700_000_000.0))
 FIRST, SECOND = Config(debug=True), Config(force=True)
 
 
-class Reactor:
+class Reactor(Clock):
     """Keeps what it is told to call until the test calls it."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.due: list[Callable[[], None]] = []
 
     def callFromThread(self, callable: Callable[[], None]) -> None:
@@ -41,13 +46,40 @@ class Stage:
     def __init__(self) -> None:
         self.file: Config | Exception = FIRST
         self.applied: list[Config] = []
+        self.anew: list[bool] = []
+        self.objection: ConfigError | None = None
+        self.turns: list[str] = []
         self.events: list[LogEvent] = []
         self.reads = 0
         self.while_reading: Callable[[], None] = lambda: None
         self.reactor = Reactor()
         log = Logger(namespace="test", observer=self.events.append)
-        self.service = ReloadService(self._read, self.applied.append, self.reactor, log)
+        self.service = ReloadService(
+            self._read,
+            self._apply,
+            self.reactor,
+            log,
+            fingerprint=self.fingerprint,
+            now=lambda: self.now,
+        )
+        self.service.before = lambda: self.turns.append("before")
+        self.service.after = lambda: self.turns.append("after")
+        self.now = 1_700_000_000.0
+        self.said = b""
         self.service.startService()
+
+    def write(self, file: Config | Exception, said: bytes) -> None:
+        """Let the files say something else."""
+        self.file, self.said = file, said
+
+    def fingerprint(self) -> bytes:
+        return self.said
+
+    def _apply(self, config: Config, anew: bool) -> None:
+        if self.objection is not None:
+            raise self.objection
+        self.applied.append(config)
+        self.anew.append(anew)
 
     def _read(self) -> Config:
         self.reads += 1
@@ -88,7 +120,8 @@ def test_a_bad_file_changes_nothing_and_every_problem_is_in_the_log(stage: Stage
     assert stage.lines == [
         "[test#error] reload: /etc/x.yaml:2:8: force: expected true or false, found {1}",
         "[test#error] reload: /etc/x.yaml:3:1: shimm: unknown key",
-        "[test#error] reload: refused; the configuration that runs stays as it is",
+        "[test#error] reload: refused; the configuration that runs stays as it is "
+        f"(it is not what the files say since {MOMENT})",
     ]
 
 
@@ -162,7 +195,7 @@ class Reactor:
 hold_hangups()
 os.kill(os.getpid(), signal.SIGHUP)
 print("alive")
-service = ReloadService(None, None, Reactor(), None)
+service = ReloadService(None, None, Reactor(), None, fingerprint=None)
 service.listen_for_signal()
 """
     ended = subprocess.run(
@@ -182,3 +215,123 @@ def test_sighup_before_the_start_or_after_the_end_does_nothing_and_kills_nobody(
     finally:
         signal.signal(signal.SIGHUP, before)
     assert (stage.reads, stage.applied, stage.lines) == (0, [], [])
+
+
+def test_files_that_say_something_else_are_read_without_being_asked(stage: Stage) -> None:
+    stage.service.look()
+    assert stage.reads == 0
+    stage.write(SECOND, b"2")
+    stage.service.look()
+    stage.service.look()
+    assert stage.applied == [SECOND]
+    assert stage.anew == [False]
+    assert stage.turns == ["before", "after"]
+
+
+def test_who_asks_also_gets_everything_anew_where_nothing_has_changed(stage: Stage) -> None:
+    stage.service.reload()
+    assert stage.anew == [True]
+    # What was read when it was asked for is not read again by itself.
+    stage.write(SECOND, b"2")
+    stage.service.reload()
+    stage.service.look()
+    assert stage.reads == 2
+
+
+def test_a_change_while_files_are_read_is_another_change(stage: Stage) -> None:
+    stage.while_reading = lambda: stage.write(SECOND, b"2")
+    stage.service.reload()
+    stage.while_reading = lambda: None
+    stage.service.look()
+    assert stage.applied[-1] == SECOND
+    assert stage.reads == 2
+
+
+def test_a_file_found_half_written_gets_its_time_before_anything_is_said(stage: Stage) -> None:
+    stage.write(BAD, b"half")
+    stage.service.look()
+    assert stage.lines == []
+    assert stage.service.refusal is None
+    stage.write(SECOND, b"whole")
+    # Signs of the writing do not hurry it.
+    stage.service.look()
+    assert stage.reads == 1
+    stage.reactor.advance(SECOND_LOOK)
+    assert stage.applied == [SECOND]
+    assert stage.lines == ["[test#info] reload: the new configuration runs"]
+
+
+def test_a_file_that_stays_bad_is_said_to_be_once_with_the_time(stage: Stage) -> None:
+    stage.write(BAD, b"bad")
+    stage.service.look()
+    stage.reactor.advance(SECOND_LOOK)
+    lines = [
+        "[test#error] reload: /etc/x.yaml:2:8: force: expected true or false, found 1",
+        "[test#error] reload: refused; the configuration that runs stays as it is "
+        f"(it is not what the files say since {MOMENT})",
+    ]
+    assert stage.lines == lines
+    for _ in range(3):
+        stage.now += 100
+        stage.service.look()
+        stage.reactor.advance(100)
+    assert stage.lines == lines
+    # And when somebody asks, it is since the same moment.
+    stage.service.reload()
+    assert stage.lines == lines * 2
+    refusal = stage.service.refusal
+    assert refusal is not None
+    assert str(refusal) == (
+        f"since {MOMENT} the files say what does not run: "
+        "/etc/x.yaml:2:8: force: expected true or false, found 1"
+    )
+
+
+def test_a_mended_file_ends_the_trouble(stage: Stage) -> None:
+    stage.file = BAD
+    stage.service.reload()
+    stage.write(SECOND, b"2")
+    stage.service.look()
+    assert stage.service.refusal is None
+    # The next trouble has its own time.
+    stage.now += 60
+    stage.file = BAD
+    stage.service.reload()
+    assert stage.service.refusal is not None
+    assert stage.service.refusal.since == stage.now
+
+
+def test_a_configuration_that_cannot_be_put_to_work_is_refused(stage: Stage) -> None:
+    stage.objection = ConfigError([Problem("", 0, 0, "shim", "another program serves it")])
+    stage.file = SECOND
+    stage.service.reload()
+    assert stage.applied == []
+    assert stage.lines[0] == "[test#error] reload: shim: another program serves it"
+    assert stage.service.refusal is not None
+
+
+def test_a_failure_that_nobody_thought_of_shows_in_the_status(stage: Stage) -> None:
+    stage.file = RuntimeError("bug")
+    stage.service.reload()
+    assert stage.service.refusal is not None
+    assert stage.service.refusal.why == "internal error: RuntimeError"
+    assert stage.turns == ["before", "after"]
+
+
+def test_who_asks_need_not_wait_for_the_second_look(stage: Stage) -> None:
+    stage.write(BAD, b"bad")
+    stage.service.look()
+    stage.service.reload()
+    assert len(stage.lines) == 2
+    stage.reactor.advance(SECOND_LOOK)
+    assert stage.reads == 2
+
+
+def test_the_end_ends_the_second_look(stage: Stage) -> None:
+    stage.write(BAD, b"bad")
+    stage.service.look()
+    stage.service.stopService()
+    assert stage.reactor.getDelayedCalls() == []
+    stage.write(SECOND, b"2")
+    stage.service.look()
+    assert stage.reads == 1

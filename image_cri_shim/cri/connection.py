@@ -134,14 +134,16 @@ class Connection:
         self.version, self.decided = found, True
         _log.info("the runtime at %s speaks CRI %s", self.path, found)
 
-    async def alive(self) -> bool:
+    async def alive(self, question: bytes = _EMPTY) -> bool:
         """Wait for the runtime's answer to a call without effect; False if the connection goes.
+
+        :param question: the frame of the HealthCheckRequest to ask.
 
         Not a PING: gRPC's implementation in Go, which runtimes use, takes the third one in five
         minutes for an attack and closes the connection.
         """
         try:
-            await self._ask(_HEALTH)
+            await self._ask(_HEALTH, question)
         except (StreamLost, BadFrame, MessageTooLarge, NotGrpc):
             return False
         return True
@@ -187,10 +189,10 @@ class Connection:
         if self._retired and not self._running:
             self.close()
 
-    async def _ask(self, path: bytes) -> int:
+    async def _ask(self, path: bytes, message: bytes = _EMPTY) -> int:
         stream, release = await self._open(path, _QUESTION)
         try:
-            await stream.write_frame(_EMPTY, end=True)
+            await stream.write_frame(message, end=True)
             return (await read_answer(stream, await stream.read_headers())).code
         finally:
             stream.abandon()

@@ -61,7 +61,7 @@ class Connector:
     :param locate: returns the path of the runtime's socket, or an empty one if there is none; asked
         before each attempt and for each look.
     :param version: ``v1``, ``v1alpha2``, or ``auto``: ask the runtime on each connection.
-    :param changed: is told when a connection is there and when it is gone.
+    :param changed: is told when a connection is there, when it is gone, and of failed attempts.
     :param draw: returns chances for the back-off, from 0 to 1.
     :param clock: by default the event loop's.
     :param patience: seconds for one attempt.
@@ -105,6 +105,16 @@ class Connector:
         """The connection, and those on which calls finish."""
         leaving = {one for one in self._leaving if one.running}
         return leaving if self.current is None else leaving | {self.current}
+
+    @property
+    def state(self) -> str:
+        """How it is, in words for the operator."""
+        current = self.current
+        if current is not None and current.usable:
+            return f"connected to the runtime at {current.path}, CRI {current.version}"
+        if self._failure is not None:
+            return self._failure.message.removeprefix("image-cri-shim: ")
+        return "connecting to the runtime"
 
     def start(self) -> None:
         """Connect, and connect again after each loss, until ``close``; needs a running loop."""
@@ -239,6 +249,7 @@ class Connector:
             self._logged.add(failure.message)
             _log.warning("%s", failure.message.removeprefix("image-cri-shim: "))
         self._refuse(failure.message)
+        self._changed()
 
     def _refuse(self, message: str) -> None:
         waiting, self._waiting = self._waiting, []

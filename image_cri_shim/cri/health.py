@@ -17,6 +17,8 @@ from image_cri_shim.cri.upstream import Upstream
 from image_cri_shim.cri.versions import IMAGE_SERVICE, RUNTIME_SERVICE, V1, V1ALPHA2, Method
 
 HEALTH = b"/grpc.health.v1.Health/"
+# The shim's own health: it serves as long as it answers at all, whatever the runtime does.
+SELF = "image-cri-shim"
 
 _SERVICES = frozenset(
     {
@@ -56,21 +58,22 @@ class Health:
         call = await read_call(stream, headers, method, None, self._upstream())
         service = health_pb2.HealthCheckRequest.FromString(call.payload).service
         if name == b"Watch":
-            await self._watch(stream, known=service in _SERVICES)
+            await self._watch(stream, service)
             return
-        if service not in _SERVICES:
+        if service != SELF and service not in _SERVICES:
             raise RpcError(Code.NOT_FOUND, f"image-cri-shim: no service is called {service!r}")
-        reachable = await self._upstream().reachable()
+        reachable = service == SELF or await self._upstream().reachable()
         await stream.write_headers(_FIRST)
         await stream.write_frame(_message(_Status.SERVING if reachable else _Status.NOT_SERVING))
         await stream.write_headers(_OK, end=True)
 
-    async def _watch(self, stream: RawStream, *, known: bool) -> None:
+    async def _watch(self, stream: RawStream, service: str) -> None:
         """Tell the status now and whenever it changes, until the client has enough."""
         await stream.write_headers(_FIRST)
-        if not known:
-            # It never will be, but the protocol wants the call to go on.
-            await stream.write_frame(_message(_Status.SERVICE_UNKNOWN))
+        if service not in _SERVICES:
+            # It will not change, but the protocol wants the call to go on.
+            status = _Status.SERVING if service == SELF else _Status.SERVICE_UNKNOWN
+            await stream.write_frame(_message(status))
             await asyncio.Event().wait()
         changed = asyncio.Event()
         told: bool | None = None

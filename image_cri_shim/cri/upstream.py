@@ -91,6 +91,11 @@ class Upstream:
         return current is not None and current.usable
 
     @property
+    def state(self) -> str:
+        """How the connection is, in words for the operator."""
+        return self._connector.state
+
+    @property
     def retired(self) -> bool:
         """Whether another upstream has taken its place."""
         return self._retired

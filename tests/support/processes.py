@@ -72,6 +72,8 @@ class Process:
 
     ready_seconds = 30.0
     stop_seconds = 10.0
+    # Descriptors that the child has as well.
+    pass_fds: Sequence[int] = ()
 
     def __init__(self, name: str, directory: Path | str) -> None:
         self.name = name
@@ -109,6 +111,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 env=self.environment(),
                 start_new_session=True,
+                pass_fds=self.pass_fds,
             )
         atexit.register(self.stop)  # for who forgets it; `stop` takes it back
         child = self._child

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -200,19 +201,54 @@ def test_reloads_leave_no_connection_behind(
     assert wait_until(lambda: descriptors() <= before, 10), (before, descriptors())
 
 
-def test_a_new_place_for_the_shims_own_socket_waits_for_the_next_start(
+def test_the_shims_own_socket_moves_without_a_moment_in_which_none_is_served(
     start_daemon: StartDaemon, connect: Callable[..., CRI], standin: StandinRuntime
 ) -> None:
     shim = start_daemon(standin.socket, NO_REGISTRY)
-    before, shim.socket = shim.socket, str(shim.directory / "elsewhere.sock")
+    before, shim.socket = shim.socket, str(shim.directory / "made" / "elsewhere.sock")
+    old = connect(before)
+    assert old.image_status("nginx:1.25") is None
     log = shim.reload(NO_REGISTRY)
-    notice = f"shim: {before} is served until the restart, and {shim.socket} after it"
-    assert notice in log
-    assert notice in shim.reload(NO_REGISTRY), "as long as it is so"
-    assert connect(before).image_status("nginx:1.25") is None
+    assert f"reload: shim-socket: {before} -> {shim.socket}" in log
+    assert f"serving on {shim.socket}" in log
+    assert connect(shim.socket).image_status("nginx:1.25") is None
+    # What was connected stays; the old socket and its lock are gone.
+    assert old.image_status("nginx:1.25") is None
+    assert not os.path.lexists(before)
+    assert not os.path.lexists(f"{before}.lock")
+    assert shim.end() == 0
     assert not os.path.lexists(shim.socket)
+
+
+def test_a_place_that_is_taken_refuses_the_whole_reload(
+    start_daemon: StartDaemon, connect: Callable[..., CRI], standin: StandinRuntime, tmp_path: Path
+) -> None:
+    shim = start_daemon(standin.socket, NO_REGISTRY)
+    before, shim.socket = shim.socket, str(tmp_path / "taken.sock")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(shim.socket)
+        other.listen()
+        log = shim.reload(f"{NO_REGISTRY}\ntimeout: 3m")
+        assert f"reload: shim: cannot serve {shim.socket}: another program serves it" in log
+        assert "reload: refused; the configuration that runs stays as it is" in log
+        assert "Timeout: 3m0s" not in shim.text()
+        assert connect(before).image_status("nginx:1.25") is None
     shim.socket = before
-    assert "is served until the restart" not in shim.reload(NO_REGISTRY)
+    assert "the new configuration runs" in shim.reload(NO_REGISTRY)
+
+
+def test_who_may_connect_changes_in_place(
+    start_daemon: StartDaemon, connect: Callable[..., CRI], standin: StandinRuntime
+) -> None:
+    shim = start_daemon(standin.socket, NO_REGISTRY)
+    inode = os.stat(shim.socket).st_ino
+    shim.reload(f'{NO_REGISTRY}\nshimMode: "0600"')
+    assert (shim.mode(), os.stat(shim.socket).st_ino) == (0o600, inode)
+    log = shim.reload(f"{NO_REGISTRY}\nshimGroup: no-such-group-here")
+    assert "no-such-group-here" in log
+    assert "refused" in log
+    assert shim.mode() == 0o600
+    assert connect(shim.socket).image_status("nginx:1.25") is None
 
 
 def prepared(pid: int, *how: str) -> bool:

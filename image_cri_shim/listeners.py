@@ -1,0 +1,163 @@
+"""The sockets that the daemon serves: those that systemd has passed to it, and the configured one.
+
+The configured one is the daemon's to make, to watch and to remove; the others are systemd's.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import attrs
+from twisted.logger import Logger
+
+from image_cri_shim import unix_socket
+from image_cri_shim.config import Config
+from image_cri_shim.config.sockets import same_path
+from image_cri_shim.errors import SocketError
+from image_cri_shim.socket_permissions import AS_IT_IS, Permissions
+from image_cri_shim.unix_socket import Served
+
+
+class Server(Protocol):
+    """What serves on sockets."""
+
+    def serve_on(self, listener: socket.socket) -> None:
+        """Serve on one more socket."""
+
+    def leave(self, listener: socket.socket) -> None:
+        """Serve no longer on a socket, and close it."""
+
+
+@attrs.frozen
+class Wish:
+    """Which socket a configuration wants.
+
+    :ivar like: the socket whose owner and mode it has where ``permissions`` do not say.
+    """
+
+    path: str
+    like: str | None
+    permissions: Permissions
+
+
+class Listeners:
+    """All sockets of the daemon.
+
+    :param inherited: those that systemd has passed.
+    :param like: returns the runtime's socket under a configuration, which may not exist.
+    """
+
+    def __init__(
+        self, inherited: Sequence[Served], like: Callable[[Config], str | None], log: Logger
+    ) -> None:
+        self._inherited = tuple(inherited)
+        self._like = like
+        self._log = log
+        self._own: unix_socket.Listener | None = None
+        self._wish: Wish | None = None
+        self._server: Server | None = None
+        self._complained = ""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The sockets' paths: the configured one first if it is the daemon's own."""
+        own = () if self._own is None else (self._own.path,)
+        return (*own, *(one.path for one in self._inherited if one.in_place()))
+
+    @property
+    def trouble(self) -> str:
+        """Why the configured socket is not served at the moment; empty if it is."""
+        return self._complained
+
+    def bind(self, config: Config) -> None:
+        """Make the configured socket, unless systemd has passed it.
+
+        :raises SocketError: it cannot be served; nothing has changed.
+        """
+        wish = self._wished(config)
+        if wish == self._wish and self._in_place():
+            return
+        before, kept = self._own, self._wish
+        given = self._given(wish)
+        made: unix_socket.Listener | None = None
+        if given is not None:
+            if wish.permissions != AS_IT_IS or kept is not None:
+                given.permit(wish.permissions, wish.like)
+        elif before is not None and kept is not None and same_path(kept.path, wish.path):
+            # Only who may connect is another.
+            before.permit(wish.permissions, wish.like)
+            made = before
+        else:
+            made = unix_socket.listen(wish.path, wish.like, wish.permissions)
+        self._own, self._wish, self._complained = made, wish, ""
+        if self._server is not None and made is not None and made is not before:
+            self._server.serve_on(made.sock)
+            self._log.info("serving on {path}", path=made.path)
+        if before is not None and before is not made:
+            self._give_up(before)
+
+    def serve(self, server: Server) -> None:
+        """Serve on all of them; needs a running event loop."""
+        self._server = server
+        if self._own is not None:
+            server.serve_on(self._own.sock)
+            self._log.info("serving on {path}", path=self._own.path)
+        for one in self._inherited:
+            server.serve_on(one.sock)
+            self._log.info("serving on {path}, which systemd has passed", path=one.path)
+
+    def look(self) -> None:
+        """Make the configured socket again if somebody has removed it."""
+        wish = self._wish
+        if wish is None or self._server is None or self._in_place():
+            return
+        if not self._complained:
+            self._log.warn("{path} is gone; it is made again", path=wish.path)
+        # Its lock must be free for the next one.
+        own, self._own = self._own, None
+        if own is not None:
+            self._give_up(own)
+        try:
+            self._own = unix_socket.listen(wish.path, wish.like, wish.permissions)
+        except SocketError as error:
+            if str(error) != self._complained:
+                self._complained = str(error)
+                self._log.error("{error}", error=str(error))
+            return
+        self._complained = ""
+        self._server.serve_on(self._own.sock)
+        self._log.info("serving on {path}", path=wish.path)
+
+    def remove(self) -> None:
+        """Remove the daemon's own socket if it is still that; give the others up."""
+        own, self._own = self._own, None
+        self._server = None
+        if own is not None:
+            own.remove()
+        for one in self._inherited:
+            one.remove()
+
+    def _give_up(self, listener: unix_socket.Listener) -> None:
+        # In this order, for what is closed must not be waited for.
+        if self._server is not None:
+            self._server.leave(listener.sock)
+        listener.remove()
+
+    def _in_place(self) -> bool:
+        """Tell whether clients that connect to the configured path get here."""
+        if self._own is not None:
+            return self._own.in_place()
+        return self._wish is not None and self._given(self._wish) is not None
+
+    def _given(self, wish: Wish) -> Served | None:
+        """Return the socket from systemd that is the wished one; its file may have gone since."""
+        return next(
+            (one for one in self._inherited if same_path(one.path, wish.path) and one.in_place()),
+            None,
+        )
+
+    def _wished(self, config: Config) -> Wish:
+        permissions = Permissions(config.shim_mode, config.shim_owner, config.shim_group)
+        return Wish(config.shim, self._like(config), permissions)
