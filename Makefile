@@ -1,6 +1,6 @@
 # Thin names for the scripts; each sets up what it needs.
 
-.PHONY: help demo test test-versions check format bench soak clean
+.PHONY: help demo test test-versions check format deb test-deb bench soak clean
 
 help:
 	@echo "make demo           watch a pull from an offline registry through the shim"
@@ -8,6 +8,8 @@ help:
 	@echo "make test-versions  run the tests on the oldest library versions"
 	@echo "make check          formatting, lint, types"
 	@echo "make format         format the code"
+	@echo "make deb            build the Debian package"
+	@echo "make test-deb       install it on Debian 12 and 13, and try what may happen to it"
 	@echo "make bench          measure"
 	@echo "make soak           ten minutes of load while the runtime dies again and again"
 	@echo "make clean          remove what was made here"
@@ -26,6 +28,12 @@ check:
 
 format:
 	@scripts/format
+
+deb:
+	@scripts/deb
+
+test-deb:
+	@scripts/test-deb
 
 bench:
 	@scripts/bench
