@@ -98,21 +98,33 @@ def give(address: str, access: Access, permissions: Permissions) -> None:
         return
     try:
         if (before.uid, before.gid) != (access.uid, access.gid):
-            os.chmod(address, before.mode & access.mode)
+            _chmod(address, before.mode & access.mode)
         if before.gid != access.gid:
             with _giving("group", "shimGroup", permissions.group):
                 os.chown(address, -1, access.gid)
         # Before the owner: what belongs to another user may be changed only with CAP_FOWNER.
-        os.chmod(address, access.mode)
-        if before.uid != access.uid:
+        _chmod(address, access.mode)
+        if os.stat(address).st_uid != access.uid:
             with _giving("user", "shimOwner", permissions.owner):
                 os.chown(address, access.uid, -1)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.chown(address, before.uid, before.gid)
+            _chmod(address, before.mode)
         with contextlib.suppress(OSError):
-            os.chmod(address, before.mode)
+            os.chown(address, before.uid, before.gid)
         raise
+
+
+def _chmod(address: str, mode: int) -> None:
+    """Change a socket's mode; one that was given away is taken back for that.
+
+    That needs CAP_CHOWN, which the hardened unit leaves, and not CAP_FOWNER.
+    """
+    try:
+        os.chmod(address, mode)
+    except PermissionError:
+        os.chown(address, os.geteuid(), -1)
+        os.chmod(address, mode)
 
 
 def change(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,9 @@ from image_cri_shim.socket_permissions import Permissions
 
 # sysexits.h: "something was found in an unconfigured or misconfigured state".
 EX_CONFIG = 78
+# Seconds for which a bad configuration is looked at under a service manager, and between two looks.
+_MENDING = 10.0
+_GLANCE = 0.2
 
 
 class Options(usage.Options):
@@ -85,6 +89,7 @@ def makeService(
         socket is in the way or the runtime is absent; the reason is on standard error.
     """
     connect_standard_logging()
+    notifier = Notifier.from_environment(os.environ, os.getpid())
     watched = Files(partial(_files, config_path(options)))
     seen = watched.fingerprint()
     read = reader(options)
@@ -92,6 +97,9 @@ def makeService(
         config = read()
     except ConfigError as error:
         print(f"image-cri-shim: the configuration is refused:\n{error}", file=sys.stderr)
+        if notifier.address:
+            notifier.status(f"the configuration is refused: {error.problems[0]}")
+            _wait_for_change(watched, seen)
         raise SystemExit(EX_CONFIG) from error
     _check_runtime(config)
     try:
@@ -101,7 +109,6 @@ def makeService(
             unix_socket.check(config.shim, permissions)
     except unix_socket.SocketError as error:
         sys.exit(f"image-cri-shim: {error}")
-    notifier = Notifier.from_environment(os.environ, os.getpid())
 
     from twisted.internet import reactor  # noqa: PLC0415, TID251 - it is installed now
 
@@ -111,6 +118,17 @@ def makeService(
         config, read, watched, reactor, seen=seen, notifier=notifier, inherited=inherited
     )
     return cast("IService", service)
+
+
+def _wait_for_change(watched: Files, seen: bytes) -> None:
+    """Wait until the files say something else, for some time.
+
+    A service manager starts the daemon again as soon as it has ended, for ever: not twice a second,
+    and at once when the files are mended.
+    """
+    until = time.monotonic() + _MENDING
+    while time.monotonic() < until and watched.fingerprint() == seen:
+        time.sleep(_GLANCE)
 
 
 def _files(path: str) -> tuple[str, ...]:

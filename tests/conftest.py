@@ -29,6 +29,9 @@ class _Count:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        # One of several processes; the first of them counts for all.
+        return
     config.pluginmanager.register(_Count(), "closing-count")
 
 

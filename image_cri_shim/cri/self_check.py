@@ -27,6 +27,9 @@ async def why_silent(path: str, patience: float) -> str:
             return "" if await connection.alive(_QUESTION) else f"{path}: no proper answer"
     except TimeoutError:
         return f"{path}: no answer within {patience:g} s"
+    except PermissionError:
+        # It was given to somebody else, and the system does not let even the shim in.
+        return ""
     except OSError as error:
         return f"{path}: {error.strerror or error}"
     except StreamLost as error:

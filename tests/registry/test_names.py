@@ -205,8 +205,9 @@ reactor.run()
 NAMES = "from image_cri_shim.registry.names import install_names; install_names(reactor)"
 DAEMON = """
 from image_cri_shim.config import Config
+from image_cri_shim.fingerprint import Files
 from image_cri_shim.service import make_shim_service
-make_shim_service(Config(), Config, reactor)
+make_shim_service(Config(), Config, Files(tuple), reactor, seen=b"")
 """
 
 

@@ -40,7 +40,7 @@ def test_a_killed_containerd_that_comes_back_is_used_by_the_next_call(
         pytest.skip(reason)
     image = build_image("restart")
     push(offline.url, "library/nginx", "1.25", image)
-    with Containerd(tmp_path / "containerd") as runtime:
+    with Containerd(tmp_path / "rt") as runtime:
         shim = start_daemon(runtime.socket, f"address: {offline.url}")
         clients = [connect(shim.socket, version) for version in ("v1", "v1alpha2")]
         assert clients[0].pull("nginx:1.25") == image.config_digest

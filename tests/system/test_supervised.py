@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -14,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.deb.support.callers import Callers
 from tests.support.cri_client import CRI
-from tests.support.daemon import ROOT, TWISTD, Daemon, environment
+from tests.support.daemon import TWISTD, Daemon
 from tests.support.processes import wait_until
 from tests.support.standin_runtime import StandinRuntime
 from tests.system.conftest import StartDaemon
@@ -105,6 +105,30 @@ def test_it_is_ready_without_a_runtime(
         environment=manager.environment,
     )
     manager.hear("READY=1")
+
+
+def test_a_bad_configuration_at_the_start_is_told_and_waited_for(
+    make_daemon: StartDaemon, standin: StandinRuntime, manager: Manager
+) -> None:
+    shim = make_daemon(standin.socket, "timeout: soon", environment=manager.environment)
+    started = subprocess.Popen(
+        shim.command(),
+        env=shim.environment(),
+        stderr=subprocess.PIPE,
+        cwd=shim.directory,
+        text=True,
+    )
+    try:
+        refused = f"STATUS=the configuration is refused: {shim.file}:3:10: timeout: "
+        assert refused in status(manager.hear("STATUS="))
+        # The manager would start it again at once and for ever; so it ends when the file is mended.
+        assert started.poll() is None
+        shim.configure(NO_REGISTRY)
+        _, said = started.communicate(timeout=9)
+    finally:
+        started.kill()
+    assert started.returncode == 78
+    assert f"{shim.file}:3:10: timeout: " in said
 
 
 def test_the_watchdog_is_fed_while_it_works_and_not_while_it_is_stopped(
@@ -215,36 +239,15 @@ def test_what_is_passed_must_be_a_listening_socket(activated: Activated) -> None
     assert "Traceback" not in ended.stderr
 
 
-def test_a_restart_refuses_none_of_a_hundred_clients(
-    activated: Activated, standin: StandinRuntime
-) -> None:
+def test_a_restart_refuses_none_of_a_hundred_clients(activated: Activated) -> None:
     shim = activated.make()
     shim.socket = activated.path
     shim.configure(NO_REGISTRY)
     shim.start()
-    load = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "tests.support.load_client", activated.path),
-            *("--clients", "100", "--seconds", "6", "--image", "origin.test/restart:1"),
-        ],
-        stdout=subprocess.PIPE,
-        env=environment(),
-        cwd=ROOT,
-    )
-    try:
+    with Callers(activated.path, 100) as callers:
         for _ in range(3):
-            # Each of them is connected and has calls made.
-            before = len(standin.journal("Version"))
-            assert wait_until(
-                lambda before=before: len(standin.journal("Version")) > before + 20, 10
-            )
+            callers.wait_for(100)
             assert shim.end() == 0
             shim.start()
-        output, _ = load.communicate(timeout=40)
-    finally:
-        load.kill()
-    outcome = json.loads(output)
-    # What the stand-in says of a call that it does not know, and of an image that is nowhere.
-    assert set(outcome["codes"]) <= {"OK", "UNIMPLEMENTED", "NOT_FOUND"}, outcome
-    assert sum(outcome["codes"].values()) > 200
-    assert outcome["late"] == 0
+        callers.wait_for(100)
+    assert set(callers.outcomes) == {"OK"}

@@ -6,6 +6,8 @@ import grp
 import json
 import os
 import pwd
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -184,3 +186,31 @@ def test_the_runtimes_group_is_given_by_whoever_is_in_it(everybodys: Path) -> No
     like.chmod(0o660)
     os.chown(like, 0, 77)
     assert json.loads(child(UNPRIVILEGED, everybodys, like)) == [0o660, NOBODY, 77]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a socket away")
+def test_the_power_to_give_away_is_enough_to_take_back(tmp_path: Path) -> None:
+    # As the hardened unit has it: of root's powers CAP_CHOWN alone.
+    script = """
+import os, stat, sys
+from image_cri_shim.unix_socket import Permissions, listen
+listener = listen(sys.argv[1], None, Permissions(0o600, "nobody", None))
+def show():
+    status = os.stat(sys.argv[1])
+    print(oct(stat.S_IMODE(status.st_mode)), status.st_uid)
+show()
+listener.permit(Permissions(0o660, "nobody", None))
+show()
+listener.permit(Permissions(0o640, None, None))
+show()
+listener.remove()
+"""
+    only = ("setpriv", "--bounding-set", "-all,+chown", "--inh-caps", "-all")
+    ended = subprocess.run(
+        [*only, sys.executable, "-c", script, str(tmp_path / "a.sock")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert (ended.stdout, ended.stderr) == ("0o600 65534\n0o660 65534\n0o640 0\n", "")
