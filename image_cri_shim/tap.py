@@ -38,7 +38,7 @@ from image_cri_shim.socket_permissions import Permissions
 # sysexits.h: "something was found in an unconfigured or misconfigured state".
 EX_CONFIG = 78
 # Seconds for which a bad configuration is looked at under a service manager, and between two looks.
-_MENDING = 10.0
+_MENDING = 5.0
 _GLANCE = 0.2
 
 

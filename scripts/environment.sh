@@ -33,7 +33,6 @@ can_install() {
 }
 
 # apt_install PROGRAM PACKAGE [PROGRAM PACKAGE ...]: install the packages whose program is absent.
-# Services that come with them are not started; the scripts run private ones.
 apt_install() {
     local missing=()
     while [ $# -gt 0 ]; do
@@ -43,28 +42,30 @@ apt_install() {
     [ ${#missing[@]} -gt 0 ] || return 0
     can_install || return 1
     say "installing ${missing[*]} with apt"
-    local log policy=/usr/sbin/policy-rc.d made=
+    apt_run install "${missing[@]}"
+}
+
+# apt_run COMMAND ARGUMENT...: let apt-get install something.
+# Services that come with it are not started; the scripts run private ones.
+apt_run() (
+    policy=/usr/sbin/policy-rc.d
     log=$(mktemp)
+    made=
+    # Left behind, it would keep services from starting for ever.
+    trap 'rm -f "$log" $made' EXIT
     if [ ! -e "$policy" ]; then
+        made=$policy
         printf '#!/bin/sh\nexit 101\n' >"$policy"
         chmod 755 "$policy"
-        made=1
-        # Left behind, it would keep services from starting for ever.
-        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
     fi
-    local status=0
     {
         apt-get update &&
-            DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
-    } >"$log" 2>&1 </dev/null || status=$?
-    if [ -n "$made" ]; then
-        rm -f "$policy"
-        trap - EXIT
-    fi
-    [ "$status" -eq 0 ] || tail -n 20 "$log" >&2
-    rm -f "$log"
-    return "$status"
-}
+            DEBIAN_FRONTEND=noninteractive apt-get "$1" -y --no-install-recommends "${@:2}"
+    } >"$log" 2>&1 </dev/null || {
+        tail -n 20 "$log" >&2
+        exit 1
+    }
+)
 
 # Print a Python that the package runs on.
 find_python() {

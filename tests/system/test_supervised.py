@@ -124,7 +124,7 @@ def test_a_bad_configuration_at_the_start_is_told_and_waited_for(
         # The manager would start it again at once and for ever; so it ends when the file is mended.
         assert started.poll() is None
         shim.configure(NO_REGISTRY)
-        _, said = started.communicate(timeout=9)
+        _, said = started.communicate(timeout=4)
     finally:
         started.kill()
     assert started.returncode == 78
