@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import struct
 from collections.abc import MutableMapping
 
 import attrs
@@ -17,6 +18,7 @@ from image_cri_shim.unix_socket import leads_to
 _FIRST = 3
 _PID, _COUNT, _NAMES = "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"
 # LISTEN_PIDFDID: systemd 258 and newer.
+_DIGITS = 6
 _VARIABLES = (_PID, _COUNT, _NAMES, "LISTEN_PIDFDID")
 
 
@@ -73,7 +75,7 @@ def take(environ: MutableMapping[str, str], pid: int) -> tuple[Activated, ...]:
     if given[_PID] != str(pid) or not given[_COUNT]:
         return ()
     count = given[_COUNT]
-    if not count.isascii() or not count.isdecimal():
+    if not count.isascii() or not count.isdecimal() or len(count) > _DIGITS:
         raise SocketError(f"cannot take over sockets: {_COUNT} is {count!r}, which is no number")
     names = given[_NAMES].split(":")
     with contextlib.ExitStack() as undo:
@@ -105,11 +107,35 @@ def _take(descriptor: int, name: str) -> Activated:
             "give the socket unit ListenStream= with an absolute path, and Accept=no"
         ) from error
     sock.setblocking(False)
-    try:
-        status = os.stat(path)
-    except OSError:
+    status = None
+    with contextlib.suppress(OSError):
+        if _leads_here(path, sock):
+            status = os.stat(path)
+    if status is None:
         return Activated(path, sock, None, None)
     return Activated(path, sock, (status.st_dev, status.st_ino), Access.of(status))
+
+
+def _leads_here(path: str, sock: socket.socket) -> bool:
+    """Tell whether who connects to a path gets to a listening socket.
+
+    Since systemd has made it, the file may have been removed, and another one made. Both ends of a
+    connection know who has called listen() (SO_PEERCRED, unix(7)).
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(0)
+        try:
+            probe.connect(path)
+        except BlockingIOError:
+            # Its queue is full: somebody lives there, and nobody accepts here yet.
+            return True
+        except OSError:
+            return False
+        return _listener_of(probe) == _listener_of(sock)
+
+
+def _listener_of(sock: socket.socket) -> bytes:
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
 
 
 def _path(sock: socket.socket) -> str:

@@ -78,7 +78,7 @@ class Daemon:
 
     @property
     def full(self) -> bool:
-        """Whether there are so many clients that the last one was refused."""
+        """Whether a client that comes is refused, for there are too many."""
         return self._server is not None and self._server.full
 
     async def begin(self) -> None:
@@ -144,9 +144,12 @@ class Daemon:
             _log.warn("{sentence}", sentence=sentence)
 
     def _reach(self, config: Config) -> Upstream:
-        upstream = Upstream(locate(config), config.version)
+        upstream = Upstream(locate(config, self._own_paths), config.version)
         upstream.watch(self._note_change)
         return upstream
+
+    def _own_paths(self) -> tuple[str, ...]:
+        return (self.config.shim, *self._listeners.paths)
 
     def _note_change(self) -> None:
         self.changed()
@@ -205,16 +208,28 @@ def _is_one_file(one: str, other: str) -> bool:
         return os.path.realpath(one) == os.path.realpath(other)
 
 
-def locate(config: Config) -> Callable[[], str]:
-    """Return what tells where the runtime's socket is now: the configured place, or a known one."""
+def locate(config: Config, own: Callable[[], Sequence[str]]) -> Callable[[], str]:
+    """Return what tells where the runtime's socket is now: the configured place, or a known one.
+
+    :param own: returns the shim's own sockets. A runtime's place may lead to one of them, by a
+        symbolic link such as an old dockershim.sock, or because systemd has made it there.
+    """
+
+    def is_own(path: str) -> bool:
+        return any(_is_one_file(path, one) for one in own())
+
     if config.cri is not None:
         path = config.cri
 
-        def locate() -> str:
-            # A symbolic link, such as an old dockershim.sock, may lead back here.
-            if _is_one_file(path, config.shim):
+        def configured() -> str:
+            if is_own(path):
                 raise OSError(errno.ELOOP, "it is the shim's own socket", path)
             return path
 
-        return locate
-    return lambda: detect_runtime_socket(os.path.exists, config.shim) or ""
+        return configured
+
+    def exists(path: str) -> bool:
+        # A Path would raise where a directory may not be searched.
+        return os.path.exists(path) and not is_own(path)  # noqa: PTH110
+
+    return lambda: detect_runtime_socket(exists, config.shim) or ""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 from twisted.application.service import Service
 from twisted.logger import Logger
 from twisted.python.filepath import FilePath
 
 from image_cri_shim.clock import DelayedCall
+from image_cri_shim.fingerprint import EVERY, Places
 
 # Seconds from the first sign of a change to the look: an editor takes several steps.
 SETTLE = 0.2
@@ -18,12 +21,18 @@ SETTLE = 0.2
 _EVENTS = 0x00000008 | 0x00000040 | 0x00000080 | 0x00000100 | 0x00000200 | 0x00000400 | 0x00000800
 # Another owner or mode: it may be readable now.
 _EVENTS |= 0x00000004
+# The directory itself goes, or something is mounted over it, or events were lost.
+_OF_ITSELF = 0x00000400 | 0x00000800 | 0x00002000 | 0x00004000 | 0x00008000
+
+# A file's device and inode; None where there is none.
+Identity: TypeAlias = tuple[int, int] | None
 
 
 class FileWatch(Service):
     """Calls ``look`` when something in certain directories has changed, and now and then.
 
-    :param directories: returns the directories; asked after each change.
+    :param places: returns the directories, and the names in them that matter; asked again and
+        again.
     :param look: finds out what has changed.
     :param interval: seconds between two looks without a sign; 0 for none.
     :param reactor: Twisted's.
@@ -31,20 +40,22 @@ class FileWatch(Service):
 
     def __init__(
         self,
-        directories: Callable[[], frozenset[str]],
+        places: Callable[[], Places],
         look: Callable[[], None],
         interval: float,
         reactor: Any,
         log: Logger,
     ) -> None:
-        self._directories = directories
+        self._places = places
         self._look = look
         self._interval = interval
         self._reactor = reactor
         self._log = log
-        self._watched: frozenset[str] = frozenset()
+        # What is watched, and what each directory was then: another may take its place.
+        self._watched: dict[str, Identity] = {}
+        self._names: Places = {}
         self._notices: Any = None
-        self._complained = ""
+        self._complained: tuple[str, float] | None = None
         self._settling: DelayedCall | None = None
         self._polling: DelayedCall | None = None
 
@@ -86,20 +97,21 @@ class FileWatch(Service):
         self._poll_later()
         self._examine()
 
-    def _noticed(self, *_: object) -> None:
+    def _noticed(self, _: object, changed: Any, mask: int) -> None:
         """Look soon, however many signs come until then."""
-        if self.running and self._settling is None:
+        directory, name = os.path.split(os.fsdecode(changed.path))
+        names = self._names.get(directory)
+        matters = names is None or EVERY in names or name in names or mask & _OF_ITSELF
+        if matters and self.running and self._settling is None:
             self._settling = self._reactor.callLater(SETTLE, self._settled)
 
     def _settled(self) -> None:
         self._settling = None
-        # Before the look: what changes after it is noticed in the new directories.
-        self._watch()
         self._examine()
 
     def _examine(self) -> None:
-        if self._notices is None:
-            self._watch()
+        # In this order: what changes after the look is noticed in the new directories.
+        self._watch()
         try:
             self._look()
         except Exception:  # noqa: BLE001 - whatever it is, it is looked at again
@@ -108,9 +120,10 @@ class FileWatch(Service):
     def _watch(self) -> None:
         """Watch the directories that matter now."""
         try:
-            wanted = self._directories()
+            self._names = self._places()
         except OSError:
-            wanted = frozenset()
+            self._names = {}
+        wanted = {directory: _identity(directory) for directory in self._names}
         if wanted == self._watched and self._notices is not None and self._notices.connected:
             return
         self._forget()
@@ -133,19 +146,27 @@ class FileWatch(Service):
             notices.loseConnection()
             return
         notices.startReading()
-        self._notices, self._watched, self._complained = notices, wanted, ""
+        self._notices, self._watched, self._complained = notices, wanted, None
 
     def _forget(self) -> None:
         notices, self._notices = self._notices, None
-        self._watched = frozenset()
+        self._watched = {}
         if notices is not None:
             # Twisted's ends by itself when one of the directories goes; then this does nothing.
             notices.loseConnection()
 
     def _complain(self, why: str) -> None:
-        if why != self._complained:
-            self._complained = why
+        if (why, self._interval) != self._complained:
+            self._complained = (why, self._interval)
             then = f"every {self._interval:g} s" if self._interval else "on SIGHUP only"
             self._log.warn(
                 "changes of the configuration are noticed {then}: {why}", then=then, why=why
             )
+
+
+def _identity(path: str) -> Identity:
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

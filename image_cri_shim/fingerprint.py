@@ -5,15 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import attrs
 
 # More than any configuration file may have, so that one that grows is always noticed.
 _LIMIT = (1 << 20) + 1
+# In place of a name: every entry of a directory.
+EVERY = "*"
 # As the kernel has it (path_resolution(7)).
 _LINKS = 40
+
+# Directories, and the names in them that matter.
+Places: TypeAlias = Mapping[str, frozenset[str]]
 
 
 @attrs.frozen
@@ -29,9 +35,9 @@ class Files:
         """Return what is the same as long as they say the same."""
         return fingerprint(self.paths())
 
-    def directories(self) -> frozenset[str]:
-        """Return the directories in which it shows that they change."""
-        return directories(self.paths())
+    def places(self) -> Places:
+        """Return where it shows that they change."""
+        return places(self.paths())
 
 
 def fingerprint(paths: Iterable[str]) -> bytes:
@@ -44,16 +50,17 @@ def fingerprint(paths: Iterable[str]) -> bytes:
     return found.digest()
 
 
-def directories(paths: Iterable[str]) -> frozenset[str]:
-    """Return the directories whose entries decide what the paths lead to, as far as they exist.
+def places(paths: Iterable[str]) -> Places:
+    """Return the directories whose entries decide what the paths lead to, and which entries.
 
     Those are the directory of the file itself and that of every symbolic link on the way: what is
-    mounted from a ConfigMap is replaced by another link two directories away.
+    mounted from a ConfigMap is replaced by another link two directories away. Of a directory that
+    is listed itself every entry counts.
     """
-    found: set[str] = set()
+    found: dict[str, set[str]] = {}
     for path in paths:
         _trace(_plain(Path(path)), found, _LINKS)
-    return frozenset(found)
+    return {directory: frozenset(names) for directory, names in found.items()}
 
 
 def _content(path: str) -> bytes:
@@ -61,7 +68,8 @@ def _content(path: str) -> bytes:
         # A FIFO has no writer, and nobody waits for one.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        return b"E%d" % (error.errno or 0)
+        # A link to nothing is a mistake; nothing is none.
+        return b"E%d %d" % (error.errno or 0, os.path.lexists(path))
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             return b"no file"
@@ -77,8 +85,8 @@ def _content(path: str) -> bytes:
         os.close(handle)
 
 
-def _trace(path: Path, found: set[str], links: int) -> int:
-    """Add the directories of an absolute path; return how many links are left."""
+def _trace(path: Path, found: dict[str, set[str]], links: int) -> None:
+    """Add the directories of an absolute path, following so many links at most."""
     current = Path("/")
     for index, name in enumerate(path.parts[1:], 2):
         here = current / name
@@ -86,17 +94,19 @@ def _trace(path: Path, found: set[str], links: int) -> int:
             mode = here.lstat().st_mode
         except OSError:
             # It may come to be there.
-            found.add(str(current))
-            return links
+            found.setdefault(str(current), set()).add(name)
+            return
         if stat.S_ISLNK(mode):
-            found.add(str(current))
-            if not links:
-                return 0
-            target = current.joinpath(here.readlink(), *path.parts[index:])
-            return _trace(_plain(target), found, links - 1)
+            found.setdefault(str(current), set()).add(name)
+            if links:
+                target = current.joinpath(here.readlink(), *path.parts[index:])
+                _trace(_plain(target), found, links - 1)
+            return
+        if index == len(path.parts):
+            found.setdefault(str(current), set()).add(name)
         current = here
-    found.add(str(current if current.is_dir() else current.parent))
-    return links
+    if current.is_dir():
+        found.setdefault(str(current), set()).add(EVERY)
 
 
 def _plain(path: Path) -> Path:

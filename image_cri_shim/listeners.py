@@ -62,9 +62,9 @@ class Listeners:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The sockets' paths: the configured one first if it is the daemon's own."""
-        own = () if self._own is None else (self._own.path,)
-        return (*own, *(one.path for one in self._inherited if one.in_place()))
+        """Where clients get here: the configured path first if its socket is the daemon's own."""
+        own = () if self._own is None else (self._own,)
+        return tuple(one.path for one in (*own, *self._inherited) if one.in_place())
 
     @property
     def trouble(self) -> str:
@@ -80,12 +80,18 @@ class Listeners:
         if wish == self._wish and self._in_place():
             return
         before, kept = self._own, self._wish
+        same = kept is not None and same_path(kept.path, wish.path)
+        if same and not self._in_place():
+            # It is being looked after; that is no reason to refuse everything else.
+            self._wish = wish
+            self.look()
+            return
         given = self._given(wish)
         made: unix_socket.Listener | None = None
         if given is not None:
             if wish.permissions != AS_IT_IS or kept is not None:
                 given.permit(wish.permissions, wish.like)
-        elif before is not None and kept is not None and same_path(kept.path, wish.path):
+        elif before is not None and same:
             # Only who may connect is another.
             before.permit(wish.permissions, wish.like)
             made = before
@@ -106,7 +112,14 @@ class Listeners:
             self._log.info("serving on {path}", path=self._own.path)
         for one in self._inherited:
             server.serve_on(one.sock)
-            self._log.info("serving on {path}, which systemd has passed", path=one.path)
+            if one.in_place():
+                self._log.info("serving on {path}, which systemd has passed", path=one.path)
+            else:
+                self._log.warn(
+                    "systemd has passed {path}, but what is there now is something else; "
+                    "restart the socket unit",
+                    path=one.path,
+                )
 
     def look(self) -> None:
         """Make the configured socket again if somebody has removed it."""

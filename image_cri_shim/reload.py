@@ -33,10 +33,13 @@ class Refusal:
 
     :ivar since: when that was noticed first, in seconds since 1970.
     :ivar why: one sentence about the first problem.
+    :ivar passing: whether it may end by itself: the files are right, but what they want cannot be
+        had at the moment.
     """
 
     since: float
     why: str
+    passing: bool = False
 
     def __str__(self) -> str:
         """Say it in one line."""
@@ -126,6 +129,11 @@ class ReloadService(Service):
         if self.running and self._second_look is None and self._fingerprint() != self._seen:
             self._load(told=False)
 
+    def try_again(self) -> None:
+        """Read and apply what could not be had when it was read last, if that is so."""
+        if self.running and self._refusal is not None and self._refusal.passing:
+            self._load(told=False, certain=True)
+
     def _load(self, *, told: bool, certain: bool = False) -> None:
         """Read and apply.
 
@@ -135,14 +143,19 @@ class ReloadService(Service):
         self._look_no_more()
         # Before the file is read: what is written meanwhile is another change.
         seen = self._fingerprint()
-        self.before()
+        quiet = self._refusal is not None and self._refusal.passing and not told
+        if not quiet:
+            self.before()
+        read = False
         try:
-            self._apply(self._read(), told)
+            config = self._read()
+            read = True
+            self._apply(config, told)
         except ConfigError as error:
             if not told and not certain:
                 self._second_look = self._reactor.callLater(SECOND_LOOK, self._look_again)
                 return
-            self._refuse(error)
+            self._refuse(error, passing=read, told=told)
         except Exception as error:  # noqa: BLE001 - whatever it is, the daemon runs on
             self._log.failure("reload: failed; the configuration that runs stays as it is")
             self._note(f"internal error: {type(error).__name__}")
@@ -151,7 +164,8 @@ class ReloadService(Service):
             self._log.info("reload: the new configuration runs")
         finally:
             self._seen = seen
-            self.after()
+            if not quiet or self._refusal is None:
+                self.after()
 
     def _look_again(self) -> None:
         self._second_look = None
@@ -163,17 +177,21 @@ class ReloadService(Service):
         if timer is not None and timer.active():
             timer.cancel()
 
-    def _refuse(self, error: ConfigError) -> None:
+    def _refuse(self, error: ConfigError, *, passing: bool, told: bool) -> None:
+        before = self._refusal
+        refusal = self._note(str(error.problems[0]) if error.problems else "", passing=passing)
+        if refusal == before and passing and not told:
+            # It has been said, and nobody has asked again.
+            return
         for problem in error.problems:
             self._log.error("reload: {problem}", problem=str(problem))
-        refusal = self._note(str(error.problems[0]) if error.problems else "")
         self._log.error(
             "reload: refused; the configuration that runs stays as it is "
             "(it is not what the files say since {moment})",
             moment=refusal.moment,
         )
 
-    def _note(self, why: str) -> Refusal:
+    def _note(self, why: str, *, passing: bool = False) -> Refusal:
         since = self._now() if self._refusal is None else self._refusal.since
-        self._refusal = Refusal(since, why)
+        self._refusal = Refusal(since, why, passing)
         return self._refusal

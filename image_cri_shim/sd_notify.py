@@ -11,6 +11,10 @@ import attrs
 
 # Seconds beyond the pulls' grace that an orderly end may take.
 _MARGIN = 15.0
+# Seconds that a manager gets to make room for what it must not miss.
+_PATIENCE = 1.0
+# Of a number of microseconds: more than a thousand years.
+_DIGITS = 16
 
 
 @attrs.frozen
@@ -37,17 +41,18 @@ class Notifier:
         if address[:1] not in ("/", "@"):
             return cls()
         mine = whose in ("", str(pid))
-        seconds = int(wanted) / 1e6 if mine and wanted.isascii() and wanted.isdigit() else 0.0
-        return cls(address, seconds)
+        number = wanted.isascii() and wanted.isdigit() and len(wanted) <= _DIGITS
+        return cls(address, int(wanted) / 1e6 if mine and number else 0.0)
 
     def ready(self, status: str) -> None:
         """Say that the daemon serves, or that a reload is over."""
-        self._send("READY=1", _status(status))
+        self._send("READY=1", _status(status), patience=_PATIENCE)
 
     def reloading(self) -> None:
         """Say that a reload has begun; ``ready`` must follow."""
         # CLOCK_MONOTONIC tells the manager which of its reloads this answers.
-        self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        since = f"MONOTONIC_USEC={time.monotonic_ns() // 1000}"
+        self._send("RELOADING=1", since, patience=_PATIENCE)
 
     def status(self, text: str) -> None:
         """Say in one line how the daemon is."""
@@ -67,9 +72,10 @@ class Notifier:
             "STOPPING=1",
             f"EXTEND_TIMEOUT_USEC={microseconds}",
             _status(f"stopping: calls that run get {grace:g} s"),
+            patience=_PATIENCE,
         )
 
-    def _send(self, *assignments: str) -> None:
+    def _send(self, *assignments: str, patience: float = 0.0) -> None:
         if not self.address:
             return
         address = f"\0{self.address[1:]}" if self.address[0] == "@" else self.address
@@ -78,7 +84,7 @@ class Notifier:
             contextlib.suppress(OSError),
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
         ):
-            sender.setblocking(False)
+            sender.settimeout(patience)
             sender.sendto("\n".join(assignments).encode(errors="replace"), address)
 
 

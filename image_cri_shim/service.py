@@ -57,7 +57,10 @@ def make_shim_service(
     """
     raise_limit()
     install_names(reactor)
-    listeners = Listeners(inherited, lambda config: config.cri or locate(config)(), _log)
+    own = [one.path for one in inherited]
+    listeners = Listeners(
+        inherited, lambda config: config.cri or locate(config, lambda: own)(), _log
+    )
     daemon = Daemon(config, listeners, reactor)
     watch: FileWatch
 
@@ -73,14 +76,15 @@ def make_shim_service(
         return daemon.state if refusal is None else f"{refusal}; {daemon.state}"
 
     def check(patience: float) -> Deferred[str]:
-        if daemon.full:
-            # It refuses clients, and would refuse this one: it is alive.
-            return to_deferred(_nothing())
         paths = listeners.paths
-        return to_deferred(why_silent(paths[0] if paths else daemon.config.shim, patience))
+        if daemon.full or not paths:
+            # It would refuse this client too, or has no place to which one could come: the log and
+            # the status say so, and another start would not change it.
+            return to_deferred(_nothing())
+        return to_deferred(why_silent(paths[0], patience))
 
     reload = ReloadService(read, apply, reactor, _log, fingerprint=files.fingerprint, seen=seen)
-    watch = FileWatch(files.directories, reload.look, config.reload_interval, reactor, _log)
+    watch = FileWatch(files.places, reload.look, config.reload_interval, reactor, _log)
     supervision = Supervision(notifier or Notifier(), describe, check, reactor, _log)
     reload.before, reload.after = supervision.reloading, supervision.reloaded
     daemon.changed = supervision.changed
@@ -90,7 +94,7 @@ def make_shim_service(
         stop_on_signals, reactor, lambda: supervision.stopping(daemon.config.shutdown_grace)
     )
     service = MultiService()
-    serving = ListenerService(daemon, listeners, supervision.ready, reactor)
+    serving = ListenerService(daemon, listeners, supervision.ready, reload.try_again, reactor)
     for part in (serving, supervision, reload, watch):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
     return service
@@ -130,15 +134,22 @@ class ListenerService(AsyncioService):
 
     :param daemon: what is served.
     :param served: is called when it is.
+    :param looked: is called after each look at whether the sockets are still there.
     """
 
     def __init__(
-        self, daemon: Daemon, listeners: Listeners, served: Callable[[], None], reactor: Any
+        self,
+        daemon: Daemon,
+        listeners: Listeners,
+        served: Callable[[], None],
+        looked: Callable[[], None],
+        reactor: Any,
     ) -> None:
         super().__init__(self, reactor, self._start_failed)
         self._daemon = daemon
         self._listeners = listeners
         self._served = served
+        self._looked = looked
         self._looking = LoopingCall(self._look)
         self._looking.clock = reactor
         self._made_in = os.getpid()
@@ -179,6 +190,7 @@ class ListenerService(AsyncioService):
     def _look(self) -> None:
         try:
             self._listeners.look()
+            self._looked()
         except Exception:  # noqa: BLE001 - whatever it is, it is looked at again
             _log.failure("cannot look after the socket")
         self._daemon.changed()

@@ -15,6 +15,8 @@ from image_cri_shim.sd_notify import Notifier
 
 # Checks within the time of the watchdog: one may fail, and the daemon lives on.
 _CHECKS = 3
+# Seconds between two checks at least, whatever the manager wants.
+_PAUSE = 0.1
 
 
 class Supervision(Service):
@@ -84,7 +86,7 @@ class Supervision(Service):
 
     def _examine(self) -> None:
         """Check, and check again later: a sign of life is given only for a check that succeeded."""
-        pause = self._notifier.watchdog / _CHECKS
+        pause = max(self._notifier.watchdog / _CHECKS, _PAUSE)
         self._due = self._reactor.callLater(pause, self._examine)
         self._check(pause).addCallbacks(self._checked, self._broken)
 

@@ -325,3 +325,41 @@ def test_a_count_that_is_no_number_is_an_error(
 ) -> None:
     told = refused(listening(tmp_path / "a", stack), LISTEN_FDS=count)
     assert told == f"cannot take over sockets: LISTEN_FDS is {count!r}, which is no number"
+
+
+def test_a_file_that_took_the_sockets_place_is_not_taken_for_it(
+    tmp_path: Path, stack: ExitStack
+) -> None:
+    path = tmp_path / "cri.sock"
+    passed = listening(path, stack)
+
+    def in_place() -> object:
+        (paths, *_) = start([passed])
+        assert isinstance(paths, list)
+        return paths[0][3]
+
+    assert in_place() is True
+    path.unlink()
+    assert in_place() is False
+    # What a killed daemon left, that had made the socket anew.
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+        dead.listen()
+    assert in_place() is False
+    path.unlink()
+    path.write_text("a file")
+    assert in_place() is False
+    path.unlink()
+    # Another program that serves there.
+    program = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1])\n"
+    other = subprocess.Popen(
+        [sys.executable, "-c", f"{program}s.listen(); print(1, flush=True); input()", str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline()
+        assert in_place() is False
+    finally:
+        other.communicate(b"\n")

@@ -136,8 +136,11 @@ def test_credentials_for_one_address_are_not_taken_to_another(tmp_path: Path) ->
     # The order of drop-ins is nothing that two tools could agree upon.
     other = merged(tmp_path, first, "address: https://b.corp", "auth: v:q")
     assert offline(other).credentials == Credentials("v", "q")
-    same = merged(tmp_path, first, "address: http://A.corp", "")
+    same = merged(tmp_path, first, "address: A.corp", "")
     assert offline(same).credentials == Credentials("u", "p")
+    # Nor in clear text to the same host.
+    (line,) = problems(tmp_path, first, "address: http://a.corp")
+    assert "expected credentials for this registry" in line
 
 
 def test_an_address_in_one_file_and_credentials_in_another_belong_together(

@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, Logger, eventAsText
 
 from image_cri_shim.file_watch import SETTLE, FileWatch
+from image_cri_shim.fingerprint import EVERY
 
 
 class Reactor(Clock):
@@ -41,12 +42,13 @@ class Stage:
     def __init__(self, directory: Path, interval: float = 0.0) -> None:
         self.reactor = Reactor()
         self.wanted = {str(directory)}
+        self.names = frozenset({EVERY})
         self.looks = 0
         self.broken = False
         self.events: list[LogEvent] = []
         log = Logger(namespace="test", observer=self.events.append)
         self.watch = FileWatch(
-            lambda: frozenset(self.wanted), self._look, interval, self.reactor, log
+            lambda: dict.fromkeys(self.wanted, self.names), self._look, interval, self.reactor, log
         )
         self.watch.startService()
         self.reactor.advance(0)
@@ -187,8 +189,41 @@ def test_after_the_stop_nothing_is_looked_at(tmp_path: Path) -> None:
     assert stage.looks == 0
     assert descriptors() == before
     # Also when it ends before it has begun.
-    early = FileWatch(frozenset, lambda: None, 1.0, stage.reactor, Logger(namespace="test"))
+    early = FileWatch(dict, lambda: None, 1.0, stage.reactor, Logger(namespace="test"))
     early.startService()
     early.stopService()
     stage.reactor.advance(100)
     assert descriptors() == before
+
+
+def test_what_else_goes_on_in_the_directory_is_not_looked_at(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.names = frozenset({"a.yaml"})
+    stage.watch._watch()
+    (tmp_path / "shim.log").write_text("busy")
+    assert stage.settle() == 0
+    (tmp_path / "a.yaml").write_text("a")
+    assert stage.settle() == 1
+    stage.watch.stopService()
+
+
+def test_a_directory_that_another_takes_the_place_of_is_watched_again(tmp_path: Path) -> None:
+    (tmp_path / "conf").mkdir()
+    stage = Stage(tmp_path / "conf")
+    for number in range(3):
+        (tmp_path / "next").mkdir()
+        (tmp_path / "conf").rename(tmp_path / f"old{number}")
+        (tmp_path / "next").rename(tmp_path / "conf")
+        assert stage.settle() == 1
+        (tmp_path / "conf" / "a.yaml").write_text("a")
+        assert stage.settle() == 1
+    stage.watch.stopService()
+
+
+def test_what_is_said_of_looking_is_said_again_when_it_changes(tmp_path: Path) -> None:
+    stage = Stage(tmp_path / "not there", interval=15.0)
+    stage.watch.look_every(0)
+    stage.watch._examine()
+    assert len(stage.lines) == 2
+    assert "changes of the configuration are noticed on SIGHUP only" in stage.lines[1]
+    stage.watch.stopService()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from image_cri_shim.fingerprint import directories, fingerprint
+from image_cri_shim.fingerprint import EVERY, fingerprint, places
 
 
 def write(path: Path) -> None:
@@ -73,13 +73,13 @@ def test_a_name_that_is_no_utf_8_is_a_name(tmp_path: Path) -> None:
 
 def test_the_directory_of_a_file_is_watched(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("a")
-    assert directories([str(tmp_path / "a.yaml")]) == {str(tmp_path)}
+    assert places([str(tmp_path / "a.yaml")]) == {str(tmp_path): {"a.yaml"}}
 
 
 def test_what_is_not_there_yet_is_watched_where_it_would_come(tmp_path: Path) -> None:
-    assert directories([str(tmp_path / "no" / "such" / "a.yaml")]) == {str(tmp_path)}
+    assert places([str(tmp_path / "no" / "such" / "a.yaml")]) == {str(tmp_path): {"no"}}
     (tmp_path / "dangling").symlink_to(tmp_path / "gone")
-    assert directories([str(tmp_path / "dangling")]) == {str(tmp_path)}
+    assert places([str(tmp_path / "dangling")]) == {str(tmp_path): {"dangling", "gone"}}
 
 
 def test_of_a_config_map_both_directories_are_watched(tmp_path: Path) -> None:
@@ -92,19 +92,28 @@ def test_of_a_config_map_both_directories_are_watched(tmp_path: Path) -> None:
     (mount / "shim.yaml").symlink_to("..data/shim.yaml")
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "shim.yaml").symlink_to(mount / "shim.yaml")
-    assert directories([str(tmp_path / "etc" / "shim.yaml")]) == {
-        str(tmp_path / "etc"),
-        str(mount),
-        str(mount / "..2026_1"),
+    assert places([str(tmp_path / "etc" / "shim.yaml")]) == {
+        str(tmp_path / "etc"): {"shim.yaml"},
+        str(mount): {"shim.yaml", "..data"},
+        str(mount / "..2026_1"): {"shim.yaml"},
     }
 
 
 def test_a_loop_of_links_ends(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
-    assert directories([str(tmp_path / "a" / "x.yaml")]) == {str(tmp_path)}
+    assert places([str(tmp_path / "a" / "x.yaml")]) == {str(tmp_path): {"a", "b"}}
 
 
 def test_a_directory_that_is_read_itself_is_watched_itself(tmp_path: Path) -> None:
     (tmp_path / "conf.d").mkdir()
-    assert directories([str(tmp_path / "conf.d")]) == {str(tmp_path / "conf.d")}
+    assert places([str(tmp_path / "conf.d")]) == {
+        str(tmp_path): {"conf.d"},
+        str(tmp_path / "conf.d"): {EVERY},
+    }
+
+
+def test_a_link_to_nothing_is_not_nothing(tmp_path: Path) -> None:
+    before = fingerprint([str(tmp_path / "conf.d")])
+    (tmp_path / "conf.d").symlink_to("nowhere")
+    assert fingerprint([str(tmp_path / "conf.d")]) != before

@@ -335,3 +335,38 @@ def test_the_end_ends_the_second_look(stage: Stage) -> None:
     stage.write(SECOND, b"2")
     stage.service.look()
     assert stage.reads == 1
+
+
+def test_what_could_not_be_had_is_tried_again_and_said_once(stage: Stage) -> None:
+    stage.objection = ConfigError([Problem("", 0, 0, "shim", "another program serves it")])
+    stage.write(SECOND, b"2")
+    stage.service.look()
+    stage.reactor.advance(SECOND_LOOK)
+    assert len(stage.lines) == 2
+    turns = len(stage.turns)
+    for _ in range(3):
+        stage.service.try_again()
+    assert len(stage.lines) == 2
+    assert len(stage.turns) == turns, "the service manager need not hear of it"
+    stage.objection = None
+    stage.service.try_again()
+    assert stage.applied == [SECOND]
+    assert stage.service.refusal is None
+    assert stage.turns[-1] == "after"
+    stage.service.try_again()
+    assert stage.applied == [SECOND]
+
+
+def test_a_file_with_a_mistake_is_not_read_again_and_again(stage: Stage) -> None:
+    stage.file = BAD
+    stage.service.reload()
+    reads = stage.reads
+    stage.service.try_again()
+    assert stage.reads == reads
+
+
+def test_who_asks_is_told_again_what_cannot_be_had(stage: Stage) -> None:
+    stage.objection = ConfigError([Problem("", 0, 0, "shim", "another program serves it")])
+    stage.service.reload()
+    stage.service.reload()
+    assert len(stage.lines) == 4

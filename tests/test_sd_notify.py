@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +72,21 @@ def test_an_abstract_address_is_one() -> None:
         assert heard(receiver) == ["WATCHDOG=1"]
 
 
+def test_a_manager_that_is_busy_is_waited_for_when_it_matters(manager: socket.socket) -> None:
+    notifier = Notifier(manager.getsockname())
+    for _ in range(1000):
+        notifier.alive()
+    read = threading.Timer(0.05, lambda: [manager.recv(100) for _ in range(3)])
+    read.start()
+    notifier.ready("serving")
+    read.join()
+    manager.settimeout(0)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            last = manager.recv(100)
+    assert last == b"READY=1\nSTATUS=serving"
+
+
 def test_a_manager_that_is_gone_or_does_not_read_harms_nobody(manager: socket.socket) -> None:
     Notifier("/nonexistent/notify").ready("x")
     Notifier("@nobody-listens-here").ready("x")
@@ -96,6 +113,7 @@ def test_a_manager_that_is_gone_or_does_not_read_harms_nobody(manager: socket.so
         ),
         ({"NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "soon"}, Notifier("/n")),
         ({"NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "²"}, Notifier("/n")),
+        ({"NOTIFY_SOCKET": "/n", "WATCHDOG_USEC": "1" * 5000}, Notifier("/n")),
         ({"NOTIFY_SOCKET": "vsock:2:1", "WATCHDOG_USEC": "500000"}, Notifier()),
         ({"WATCHDOG_USEC": "500000"}, Notifier()),
     ],

@@ -16,7 +16,7 @@ class Heard(Notifier):
 
     messages: list[str]
 
-    def _send(self, *assignments: str) -> None:
+    def _send(self, *assignments: str, patience: float = 0.0) -> None:
         self.messages.extend(assignments)
 
 
@@ -156,6 +156,13 @@ def test_a_check_that_hangs_does_not_keep_the_next_from_coming() -> None:
     stage.supervision.ready()
     stage.clock.pump([10, 10])
     assert len(stage.checks) == 3
+
+
+def test_a_manager_in_a_hurry_does_not_keep_it_busy() -> None:
+    stage = Stage(watchdog=1e-6)
+    stage.supervision.ready()
+    stage.clock.pump([0.05] * 20)
+    assert 9 <= len(stage.checks) <= 11
 
 
 def test_nothing_is_checked_after_the_stop() -> None:

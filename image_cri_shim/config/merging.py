@@ -113,11 +113,12 @@ def _access(found: dict[str, Found], *, told: bool = False) -> list[Found]:
 
 
 def _is_elsewhere(first: Found | None, later: Found | None) -> bool:
-    """Tell whether two addresses of the offline registry are those of two hosts."""
+    """Tell whether the offline registry is on another host now, or no longer reached by https."""
     if first is None or later is None or first.value is None or later.value is None:
         return False
-    one, other = (cast("Registry", place.value).domain.lower() for place in (first, later))
-    return one != other
+    one, other = (cast("Registry", place.value) for place in (first, later))
+    exposed = other.plain_http and not one.plain_http
+    return exposed or one.domain.lower() != other.domain.lower()
 
 
 def _without(found: dict[str, Found], names: Collection[str]) -> dict[str, Found]:

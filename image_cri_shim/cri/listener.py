@@ -268,7 +268,7 @@ class RawServer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _accept(self) -> asyncio.Protocol | None:
-        while len(self._protocols) + len(self._silent) >= self._most:
+        while self._taken >= self._most:
             useless = self._useless()
             if useless is None:
                 self._refuse()
@@ -319,8 +319,12 @@ class RawServer:
 
     @property
     def full(self) -> bool:
-        """Whether the last client that came had to be refused."""
-        return self._refused
+        """Whether a client that comes is refused."""
+        return self._taken >= self._most and self._useless() is None
+
+    @property
+    def _taken(self) -> int:
+        return len(self._protocols) + len(self._silent)
 
     def serve_on(self, listener: socket.socket) -> None:
         """Serve on a socket too that listens already; needs a running loop."""

@@ -70,14 +70,14 @@ class CriServer:
 
     @property
     def full(self) -> bool:
-        """Whether there are so many clients that the last one was refused."""
+        """Whether a client that comes is refused, for there are too many."""
         return self._server.full
 
     async def stop(self, grace: float) -> None:
         """Stop accepting, let calls finish, then drop the connections.
 
-        :param grace: seconds that running calls get which have a deadline, pulls among them;
-            those without one are streams that do not end.
+        :param grace: seconds that running calls get, pulls among them; not those that go on
+            for ever, unless their clients have set a deadline.
         """
         self._server.drain()
         if self._bounded:
@@ -144,6 +144,7 @@ class CriServer:
         deadline = None
         if timeout is not None:
             deadline = asyncio.get_running_loop().time() + timeout
+        if timeout is not None or method.finite:
             task = cast("asyncio.Task[None]", asyncio.current_task())
             self._bounded.add(task)
             task.add_done_callback(self._bounded.discard)

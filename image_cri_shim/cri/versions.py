@@ -70,6 +70,11 @@ class Method:
         """Whether a call of it changes nothing in the runtime."""
         return self.version is not None and (self.service, self.name) in READ_ONLY
 
+    @property
+    def finite(self) -> bool:
+        """Whether a call of it ends by itself, as far as is known."""
+        return self.version is not None and self.name != "GetContainerEvents"
+
     def spoken(self, version: str) -> bytes:
         """Return the path of the same method in another version."""
         if self.version is None:

@@ -253,8 +253,10 @@ def test_a_full_house_of_clients_refuses_newcomers(
         for _ in range(3):
             with connect(service) as third:
                 assert closed(third)
+        assert service.server.full
         service.background.call(service.hold.set)
         assert first.answer(held[0]).status == second.answer(held[1]).status == (0, "")
+        assert wait_until(lambda: not service.server.full, PATIENCE)
         refusals = [r for r in caplog.get_records("call") if "refused" in r.getMessage()]
         assert len(refusals) == 1
     assert wait_until(lambda: service.clients() == 0, PATIENCE)

@@ -45,11 +45,17 @@ def test_a_running_pull_finishes(
     assert shim.notes.next_pull().error == ""
 
 
+@pytest.mark.parametrize("timeout", [PATIENCE, None])
 @pytest.mark.parametrize(
     "path", [f"{IMAGES}RemoveImage", "/runtime.v1.RuntimeService/RunPodSandbox"]
 )
-def test_any_other_running_call_that_has_a_deadline_finishes_too(
-    shim: Shim, client: CRI, upstream: ScriptedUpstream, event: asyncio.Event, path: str
+def test_any_other_running_call_finishes_too(
+    shim: Shim,
+    client: CRI,
+    upstream: ScriptedUpstream,
+    event: asyncio.Event,
+    path: str,
+    timeout: float | None,
 ) -> None:
     async def waiting(call: UpstreamCall) -> None:
         await event.wait()
@@ -57,7 +63,7 @@ def test_any_other_running_call_that_has_a_deadline_finishes_too(
 
     upstream.scripts[path] = waiting
     upstream.scripts["ImageStatus"] = reply(b"")
-    call = client.start(path, NGINX, timeout=PATIENCE)
+    call = client.start(path, NGINX, timeout=timeout)
     while upstream.next_call().path != path.encode():
         pass
     stop = stopping(shim, PATIENCE)
