@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deb.support.callers import Callers
+from tests.support.callers import Callers
 from tests.support.cri_client import CRI
 from tests.support.daemon import TWISTD, Daemon
 from tests.support.processes import wait_until
