@@ -41,6 +41,8 @@ PATIENCE = 30.0
 # Seconds that a client gets to go when it has been told to: what it sent before it heard of that is
 # read and refused, so that it knows that it may send it elsewhere.
 LEAVING_PATIENCE = 1.0
+# HTTP/2's highest number of a stream that a client begins.
+_HIGHEST = 2**31 - 1
 # Bytes that are looked at in one turn of the loop; fewer of a client that begins more calls with
 # them than this.
 _TURN = 16 * 1024
@@ -215,6 +217,14 @@ class _Client(RawProtocol):
             # What it may be sending just now it can send again elsewhere.
             self.drain()
 
+    def warn(self) -> None:
+        """Tell the client to begin nothing more here; what it begins all the same is still taken.
+
+        RFC 9113, section 6.8, recommends this before ``drain``: what is on its way is not refused.
+        """
+        if not self.connection.is_closing():
+            self._send_away(_HIGHEST)
+
     def drain(self, leaving: Watch | None = None) -> None:
         """Let the calls that run finish, take no more, then close (RFC 9113, section 6.8).
 
@@ -225,12 +235,14 @@ class _Client(RawProtocol):
             return
         handler = cast("_Handler", self.handler)
         if handler.draining is None:
-            # Made by hand, because h2 sends nothing any more after a GOAWAY of its own.
-            goaway = GoAwayFrame(0, last_stream_id=self.http2.highest_inbound_stream_id)
-            self.connection._transport.write(goaway.serialize())  # noqa: SLF001
+            self._send_away(self.http2.highest_inbound_stream_id)
         handler.draining = self._go_if_idle
         self._departing = leaving
         self._go_if_idle()
+
+    def _send_away(self, last: int) -> None:
+        # Made by hand, because h2 sends nothing any more after a GOAWAY of its own.
+        self.connection._transport.write(GoAwayFrame(0, last_stream_id=last).serialize())  # noqa: SLF001
 
     def _go_if_idle(self) -> None:
         if self.processor.streams:
@@ -259,7 +271,7 @@ class RawServer:
         self._most = connection_limit()
         self._refused = False
         self._acceptors: dict[socket.socket, Acceptor] = {}
-        self._draining = False
+        self._warning = self._draining = False
         self._silent = Watch(GREETING_PATIENCE, clock)
         self._stalls = Watch(PATIENCE, clock)
         self._leaving = Watch(LEAVING_PATIENCE, clock)
@@ -312,6 +324,8 @@ class RawServer:
         )
         transport.set_protocol(client)
         client.connection_made(transport)
+        if self._warning:
+            client.warn()
         if self._draining:
             client.drain(self._leaving)
         client.data_received(received)
@@ -336,6 +350,18 @@ class RawServer:
         acceptor = self._acceptors.pop(listener, None)
         if acceptor is not None:
             acceptor.close()
+
+    def warn(self) -> bool:
+        """Stop listening and tell every client to go; what they begin meanwhile is taken.
+
+        :returns: whether there is any.
+        """
+        self._warning = True
+        for acceptor in self._acceptors.values():
+            acceptor.close()
+        for protocol in tuple(self._protocols):
+            protocol.warn()
+        return bool(self._taken)
 
     def drain(self) -> None:
         """Stop listening and send every client away as soon as no call of its own runs.

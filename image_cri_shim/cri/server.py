@@ -38,6 +38,9 @@ from image_cri_shim.cri.versions import IMAGE_SERVICE, RUNTIME_SERVICE, Method, 
 
 _log = logging.getLogger(__name__)
 
+# Seconds from telling clients to go to refusing what they begin here: longer than a message takes.
+_NOTICE = 0.1
+
 
 class CriServer:
     """Serves the CRI on a listening socket.
@@ -79,6 +82,8 @@ class CriServer:
         :param grace: seconds that running calls get, pulls among them; not those that go on
             for ever, unless their clients have set a deadline.
         """
+        if grace and self._server.warn():
+            await asyncio.sleep(min(grace, _NOTICE))
         self._server.drain()
         if self._bounded:
             _log.info("stopping: %d calls get %g s to finish", len(self._bounded), grace)

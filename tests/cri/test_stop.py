@@ -17,6 +17,8 @@ from tests.support.cri_client import CRI
 from tests.support.processes import accepts
 
 PULL = f"{IMAGES}PullImage"
+# Of the streams that a client begins (RFC 9113, section 5.1.1).
+HIGHEST = 2**31 - 1
 NGINX = b"\x0a\x07\x0a\x05nginx"
 
 
@@ -152,7 +154,7 @@ def test_a_new_call_on_an_old_connection_is_refused_while_pulls_finish(
         wire.body(wire.start(PULL.encode()), frame(NGINX))
         upstream.next_call()
         stop = stopping(shim, 0.3)
-        while wire.going_away is None:
+        while wire.going_away is None or wire.going_away.last_stream_id == HIGHEST:
             wire.read()
         # h2 would not send on a connection that is going away; a client may have sent before.
         wire.h2.state_machine.state = type(wire.h2.state_machine.state).CLIENT_OPEN
@@ -160,6 +162,26 @@ def test_a_new_call_on_an_old_connection_is_refused_while_pulls_finish(
         assert wire.answer(number).reset == 7, "REFUSED_STREAM: it may be tried elsewhere"
         stop.result(PATIENCE)
     assert len(upstream.of("PullImage")) == 1
+
+
+def test_a_call_that_was_on_its_way_when_the_stop_began_is_answered(
+    shim: Shim, upstream: ScriptedUpstream
+) -> None:
+    upstream.scripts["ImageFsInfo"] = reply(b"")
+    with Wire(shim.path) as wire:
+        wire.call(f"{IMAGES}ImageFsInfo".encode())
+        stop = stopping(shim, PATIENCE)
+        while wire.going_away is None:
+            wire.read()
+        assert wire.going_away.last_stream_id == HIGHEST
+        # The client has not read that yet.
+        wire.h2.state_machine.state = type(wire.h2.state_machine.state).CLIENT_OPEN
+        assert wire.call(f"{IMAGES}ImageFsInfo".encode()).status == (0, "")
+        while wire.going_away.last_stream_id == HIGHEST:
+            wire.read()
+        # What was taken, and nothing after it.
+        assert wire.going_away.last_stream_id == 3
+    stop.result(PATIENCE)
 
 
 def test_stopping_twice_or_before_the_start_does_no_harm(shim: Shim) -> None:
