@@ -86,23 +86,41 @@ class Listeners:
             self._wish = wish
             self.look()
             return
-        given = self._given(wish)
         made: unix_socket.Listener | None = None
-        if given is not None:
-            if wish.permissions != AS_IT_IS or kept is not None:
-                given.permit(wish.permissions, wish.like)
-        elif before is not None and same:
-            # Only who may connect is another.
-            before.permit(wish.permissions, wish.like)
-            made = before
-        else:
-            made = unix_socket.listen(wish.path, wish.like, wish.permissions)
-        self._own, self._wish, self._complained = made, wish, ""
+        trouble = ""
+        try:
+            made = self._made(wish, before if same else None, anew=kept is None)
+        except SocketError as error:
+            if kept is not None or not any(one.in_place() for one in self._inherited):
+                raise
+            # At the start, what systemd has passed is served whatever becomes of the rest.
+            trouble = str(error)
+            self._log.error("{error}", error=trouble)
+        self._own, self._wish, self._complained = made, wish, trouble
         if self._server is not None and made is not None and made is not before:
             self._server.serve_on(made.sock)
             self._log.info("serving on {path}", path=made.path)
         if before is not None and before is not made:
             self._give_up(before)
+
+    def _made(
+        self, wish: Wish, same: unix_socket.Listener | None, *, anew: bool
+    ) -> unix_socket.Listener | None:
+        """Return the daemon's own socket for a wish; None if systemd has passed it.
+
+        :param same: its own socket at the wished path, of which only who may connect is another.
+        :param anew: whether there was no wish before.
+        :raises SocketError: it cannot be had.
+        """
+        given = self._given(wish)
+        if given is not None:
+            if wish.permissions != AS_IT_IS or not anew:
+                given.permit(wish.permissions, wish.like)
+            return None
+        if same is not None:
+            same.permit(wish.permissions, wish.like)
+            return same
+        return unix_socket.listen(wish.path, wish.like, wish.permissions)
 
     def serve(self, server: Server) -> None:
         """Serve on all of them; needs a running event loop."""

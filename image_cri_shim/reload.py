@@ -43,7 +43,7 @@ class Refusal:
 
     def __str__(self) -> str:
         """Say it in one line."""
-        return f"since {self.moment} the files say what does not run: {self.why}"
+        return f"the configuration is refused since {self.moment}, the one before runs: {self.why}"
 
     @property
     def moment(self) -> str:

@@ -27,7 +27,7 @@ from image_cri_shim.config import (
     load,
     override,
 )
-from image_cri_shim.config.sockets import KNOWN_SOCKETS, same_path
+from image_cri_shim.config.sockets import KNOWN_SOCKETS
 from image_cri_shim.errors import ConfigError, Problem
 from image_cri_shim.fingerprint import Files
 from image_cri_shim.logs import connect_standard_logging, logger
@@ -104,7 +104,7 @@ def makeService(
     _check_runtime(config)
     try:
         inherited = activation.take(os.environ, os.getpid())
-        if not any(same_path(one.path, config.shim) for one in inherited):
+        if not inherited:
             permissions = Permissions(config.shim_mode, config.shim_owner, config.shim_group)
             unix_socket.check(config.shim, permissions)
     except unix_socket.SocketError as error:

@@ -174,8 +174,9 @@ def _check_path(path: str) -> None:
     if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
         read_only = os.statvfs(directory).f_flag & os.ST_RDONLY
         why = "a read-only file system" if read_only else "permission denied"
+        cure = "let the service write there (ReadWritePaths=)" if read_only else "start as root"
         raise SocketError(
-            f"{directory} may not be written ({why}); set `shim` to another path, or start as root"
+            f"{directory} may not be written ({why}); set `shim` to another path, or {cure}"
         )
 
 

@@ -16,6 +16,7 @@ from image_cri_shim.activation import take
 from image_cri_shim.config import Config
 from image_cri_shim.errors import SocketError
 from image_cri_shim.listeners import Listeners
+from image_cri_shim.socket_permissions import AS_IT_IS
 from image_cri_shim.unix_socket import Served, listen
 
 
@@ -251,3 +252,34 @@ def test_what_listen_and_take_return_can_be_served(tmp_path: Path) -> None:
     served: list[Served] = [listen(str(tmp_path / "a.sock")), *take({}, os.getpid())]
     for one in served:
         one.remove()
+
+
+@pytest.mark.parametrize("name", ["passed.sock", "taken/shim.sock"])
+def test_at_the_start_a_passed_socket_is_served_whatever_is_wrong_with_the_rest(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "taken").touch()
+    with listening(tmp_path / "passed.sock") as sock:
+        passed = Strict(str(tmp_path / "passed.sock"), sock)
+        stage = Stage(tmp_path, passed)
+        stage.serve(stage.config(name, shim_group="no-such-group"))
+        assert stage.server.served == [sock]
+        assert stage.listeners.trouble != ""
+        assert stage.lines[0] == f"[test#error] {stage.listeners.trouble}"
+        # A reload that asks for it is told.
+        with pytest.raises(SocketError):
+            stage.listeners.bind(stage.config("taken/other.sock"))
+        # As soon as it can be had, it is.
+        (tmp_path / "taken").unlink()
+        stage.listeners.bind(stage.config(name))
+        assert stage.connects(name)
+        assert stage.listeners.trouble == ""
+        stage.listeners.remove()
+
+
+class Strict(Passed):
+    """A passed socket whose permissions cannot be changed as wished."""
+
+    def permit(self, permissions: object, like: str | None = None) -> None:
+        if permissions != AS_IT_IS:
+            raise SocketError("no such group")

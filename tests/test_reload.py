@@ -282,7 +282,7 @@ def test_a_file_that_stays_bad_is_said_to_be_once_with_the_time(stage: Stage) ->
     refusal = stage.service.refusal
     assert refusal is not None
     assert str(refusal) == (
-        f"since {MOMENT} the files say what does not run: "
+        f"the configuration is refused since {MOMENT}, the one before runs: "
         "/etc/x.yaml:2:8: force: expected true or false, found 1"
     )
 

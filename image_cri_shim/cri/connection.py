@@ -217,7 +217,8 @@ async def reach(
         raise RuntimeUnavailable(_why_unreachable(str(error.filename), error)) from error
     if not path:
         raise RuntimeUnavailable(
-            "image-cri-shim: no container runtime's socket was found; set `cri` to its path"
+            "image-cri-shim: no container runtime's socket was found (is the runtime running? "
+            "if it is, set `cri` to its socket)"
         )
     connection = Connection(path, gone)
     reached = False

@@ -103,7 +103,8 @@ def test_another_reason_is_told_as_the_system_tells_it(
 def test_no_known_socket_at_all_is_said(make_shim: Callable[..., Shim], version: str) -> None:
     shim = make_shim("", version=version)
     assert unavailable(shim.client()) == (
-        "image-cri-shim: no container runtime's socket was found; set `cri` to its path"
+        "image-cri-shim: no container runtime's socket was found (is the runtime running? "
+        "if it is, set `cri` to its socket)"
     )
 
 

@@ -81,7 +81,8 @@ def test_the_manager_hears_when_it_serves_reloads_and_stops(
     heard = manager.hear("READY=1")
     assert heard[0] == "RELOADING=1"
     assert heard[1].startswith("MONOTONIC_USEC=")
-    assert f"the files say what does not run: {shim.file}:4:10: timeout: " in status(heard)
+    assert "STATUS=the configuration is refused since 20" in status(heard)
+    assert f", the one before runs: {shim.file}:4:10: timeout: " in status(heard)
 
     shim.reload(NO_REGISTRY)
     assert status(manager.hear("READY=1")) == f"STATUS=serving on {shim.socket}; {connected}"
