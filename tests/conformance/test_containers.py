@@ -31,10 +31,30 @@ def pod(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with endpoint.client() as client:
         for image in client.images():
             client.remove(image.id)
-        assert client.pull(BUSYBOX_NAME) == BUSYBOX.config_digest
         made = Pod(client, tmp_path_factory.mktemp("logs"))
+        for _ in range(3):
+            assert client.pull(BUSYBOX_NAME) == BUSYBOX.config_digest
+            if is_whole(client, made):
+                break
+            client.remove(BUSYBOX.config_digest)
         yield made
         made.remove()
+
+
+def is_whole(client: RuntimeClient, pod: Pod) -> bool:
+    """Tell whether a container can be made from what was pulled.
+
+    containerd 1.6 may throw a layer away, after an image with it was removed, that the next pull
+    has found to be there.
+    """
+    try:
+        container = pod.create(BUSYBOX_NAME, *SLEEP, name="whole")
+    except grpc.RpcError as error:
+        if "failed to get reader from content store" not in error.details():
+            raise
+        return False
+    client.call("RemoveContainer", container_id=container)
+    return True
 
 
 @pytest.fixture(scope="module")
