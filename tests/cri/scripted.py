@@ -193,13 +193,20 @@ class ScriptedUpstream:
     def stop(self, *, keep_file: bool = False) -> None:
         """Drop every connection and stop listening; `keep_file` leaves a stale socket."""
 
+        async def turns() -> None:
+            for _ in range(5):
+                await asyncio.sleep(0)
+
         async def end() -> None:
             self.stopped = True
             if self._server is not None:
+                # What has been accepted already becomes a connection in the loop's next turns, and
+                # asyncio cannot make one of it after the server's end.
+                for listener in self._server.sockets:
+                    asyncio.get_running_loop().remove_reader(listener.fileno())
+                await turns()
                 self._server.close()
-            # A connection that was accepted just now is made in the loop's next turns.
-            for _ in range(5):
-                await asyncio.sleep(0)
+            await turns()
             for task in self._tasks:
                 task.cancel()
             self.drop()
