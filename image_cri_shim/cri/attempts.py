@@ -26,6 +26,8 @@ from image_cri_shim.redaction import Redactor
 
 _log = logging.getLogger(__name__)
 _OUT_OF_TIME = "deadline exceeded"
+# Seconds by which an event loop's timers may come early: its clock may tick in milliseconds.
+_TICK = 0.005
 
 FindCredentials = Callable[[Registry], Awaitable[Credentials | None]]
 
@@ -99,7 +101,7 @@ class Attempts:
     def interrupted(self) -> str:
         """Say why the task was cancelled: always the same."""
         if not self._interruption:
-            out_of_time = self.remaining is not None and self.remaining <= 0
+            out_of_time = self.remaining is not None and self.remaining <= _TICK
             self._interruption = _OUT_OF_TIME if out_of_time else "cancelled"
         return self._interruption
 
