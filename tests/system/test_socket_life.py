@@ -289,7 +289,8 @@ def test_a_background_start_that_cannot_serve_ends_and_says_so(
     )
     assert begun.returncode == 1
     assert "cannot serve /proc/shim.sock" in begun.stdout + begun.stderr
-    assert not pid_file.exists()
+    # The daemon, whose end is a moment later, removes it.
+    assert wait_until(lambda: not pid_file.exists(), 10)
 
 
 def test_a_runtimes_socket_that_leads_back_to_the_shim_is_said(
