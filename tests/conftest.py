@@ -9,10 +9,13 @@ class _Count:
     def __init__(self) -> None:
         self.failed: set[str] = set()
         self.passed: set[str] = set()
+        self.repeated: set[str] = set()
         self.skipped: set[str] = set()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.failed:
+        if report.outcome == "rerun":
+            self.repeated.add(report.nodeid)
+        elif report.failed:
             self.failed.add(report.nodeid)
         elif report.skipped:
             self.skipped.add(report.nodeid)
@@ -25,7 +28,9 @@ class _Count:
 
     def line(self) -> str:
         skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
-        return f"{len(self.passed - self.failed)} passed, {len(self.failed)} failed{skipped}"
+        repeated = f", {len(self.repeated)} tried twice" if self.repeated else ""
+        passed = len(self.passed - self.failed)
+        return f"{passed} passed, {len(self.failed)} failed{skipped}{repeated}"
 
 
 def pytest_configure(config: pytest.Config) -> None:
