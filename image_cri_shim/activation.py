@@ -17,8 +17,9 @@ from image_cri_shim.unix_socket import leads_to
 # The first descriptor that is passed (SD_LISTEN_FDS_START); the others follow without a gap.
 _FIRST = 3
 _PID, _COUNT, _NAMES = "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"
-# LISTEN_PIDFDID: systemd 258 and newer.
+# Of a number of descriptors, at most.
 _DIGITS = 6
+# LISTEN_PIDFDID: systemd 258 and newer.
 _VARIABLES = (_PID, _COUNT, _NAMES, "LISTEN_PIDFDID")
 
 

@@ -10,6 +10,8 @@ import attrs
 
 # The user name that docker writes beside an identity token.
 IDENTITY_USERNAME = "<token>"
+# Says where systemd has put a service's credentials (systemd.exec(5)).
+DIRECTORY_VARIABLE = "CREDENTIALS_DIRECTORY"
 
 
 @attrs.frozen

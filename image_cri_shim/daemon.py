@@ -14,7 +14,7 @@ import attrs
 from image_cri_shim.bridge import loop_name, to_future
 from image_cri_shim.cache_log import CacheLog
 from image_cri_shim.config import Config, describe, detect_runtime_socket, differences, warnings
-from image_cri_shim.credentials import Credentials
+from image_cri_shim.credentials import DIRECTORY_VARIABLE, Credentials
 from image_cri_shim.cri.memory import Memory
 from image_cri_shim.cri.pull import Routing
 from image_cri_shim.cri.server import CriServer
@@ -156,7 +156,7 @@ class Daemon:
 
     def _resolve_by(self, config: Config) -> Resolution:
         # What is known of the registries is forgotten: what ailed one may be mended now.
-        directory = os.environ.get("CREDENTIALS_DIRECTORY")
+        directory = os.environ.get(DIRECTORY_VARIABLE)
         resolution = Resolution(config, self._reactor, credentials_directory=directory)
         if self._cache_log is not None:
             self._cache_log.stop()

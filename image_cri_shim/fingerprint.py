@@ -11,8 +11,9 @@ from typing import TypeAlias
 
 import attrs
 
-# More than any configuration file may have, so that one that grows is always noticed.
-_LIMIT = (1 << 20) + 1
+from image_cri_shim.config.document import SIZE_LIMIT
+from image_cri_shim.regular_file import read_regular
+
 # In place of a name: every entry of a directory.
 EVERY = "*"
 # As the kernel has it (path_resolution(7)).
@@ -65,24 +66,11 @@ def places(paths: Iterable[str]) -> Places:
 
 def _content(path: str) -> bytes:
     try:
-        # A FIFO has no writer, and nobody waits for one.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        content = read_regular(path, SIZE_LIMIT + 1)
     except OSError as error:
         # A link to nothing is a mistake; nothing is none.
         return b"E%d %d" % (error.errno or 0, os.path.lexists(path))
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            return b"no file"
-        parts = []
-        left = _LIMIT
-        while left and (part := os.read(handle, left)):
-            parts.append(part)
-            left -= len(part)
-        return b"F" + b"".join(parts)
-    except OSError as error:
-        return b"E%d" % (error.errno or 0)
-    finally:
-        os.close(handle)
+    return b"no file" if content is None else b"F" + content
 
 
 def _trace(path: Path, found: dict[str, set[str]], links: int) -> None:

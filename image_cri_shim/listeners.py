@@ -42,6 +42,11 @@ class Wish:
     permissions: Permissions
 
 
+def permissions_of(config: Config) -> Permissions:
+    """Return who may use the socket under a configuration."""
+    return Permissions(config.shim_mode, config.shim_owner, config.shim_group)
+
+
 class Listeners:
     """All sockets of the daemon.
 
@@ -190,5 +195,4 @@ class Listeners:
         )
 
     def _wished(self, config: Config) -> Wish:
-        permissions = Permissions(config.shim_mode, config.shim_owner, config.shim_group)
-        return Wish(config.shim, self._like(config), permissions)
+        return Wish(config.shim, self._like(config), permissions_of(config))

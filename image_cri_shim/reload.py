@@ -122,27 +122,29 @@ class ReloadService(Service):
         # Before the file is read: whoever changes it after that asks for another reading.
         self._due = False
         if self.running:
-            self._load(told=True)
+            self._load(self._fingerprint(), told=True)
 
     def look(self) -> None:
         """Read and apply if the files say something else than when they were read last."""
-        if self.running and self._second_look is None and self._fingerprint() != self._seen:
-            self._load(told=False)
+        if self.running and self._second_look is None:
+            said = self._fingerprint()
+            if said != self._seen:
+                self._load(said, told=False)
 
     def try_again(self) -> None:
         """Read and apply what could not be had when it was read last, if that is so."""
         if self.running and self._refusal is not None and self._refusal.passing:
-            self._load(told=False, certain=True)
+            self._load(self._fingerprint(), told=False, certain=True)
 
-    def _load(self, *, told: bool, certain: bool = False) -> None:
+    def _load(self, said: bytes, *, told: bool, certain: bool = False) -> None:
         """Read and apply.
 
+        :param said: what the files say, taken before they are read: what is written meanwhile is
+            another change.
         :param told: whether somebody asked for it.
         :param certain: whether what was found bad has been given its time.
         """
         self._look_no_more()
-        # Before the file is read: what is written meanwhile is another change.
-        seen = self._fingerprint()
         quiet = self._refusal is not None and self._refusal.passing and not told
         if not quiet:
             self.before()
@@ -163,14 +165,14 @@ class ReloadService(Service):
             self._refusal = None
             self._log.info("reload: the new configuration runs")
         finally:
-            self._seen = seen
+            self._seen = said
             if not quiet or self._refusal is None:
                 self.after()
 
     def _look_again(self) -> None:
         self._second_look = None
         if self.running:
-            self._load(told=False, certain=True)
+            self._load(self._fingerprint(), told=False, certain=True)
 
     def _look_no_more(self) -> None:
         timer, self._second_look = self._second_look, None

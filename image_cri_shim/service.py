@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
@@ -80,7 +80,7 @@ def make_shim_service(
         if daemon.full or not paths:
             # It would refuse this client too, or has no place to which one could come: the log and
             # the status say so, and another start would not change it.
-            return to_deferred(_nothing())
+            return succeed("")
         return to_deferred(why_silent(paths[0], patience))
 
     reload = ReloadService(read, apply, reactor, _log, fingerprint=files.fingerprint, seen=seen)
@@ -98,10 +98,6 @@ def make_shim_service(
     for part in (serving, supervision, reload, watch):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
     return service
-
-
-async def _nothing() -> str:
-    return ""
 
 
 def stop_on_signals(reactor: Any, stopping: Callable[[], None]) -> None:

@@ -30,10 +30,10 @@ from image_cri_shim.config import (
 from image_cri_shim.config.sockets import KNOWN_SOCKETS
 from image_cri_shim.errors import ConfigError, Problem
 from image_cri_shim.fingerprint import Files
+from image_cri_shim.listeners import permissions_of
 from image_cri_shim.logs import connect_standard_logging, logger
 from image_cri_shim.reload import hold_hangups
 from image_cri_shim.sd_notify import Notifier
-from image_cri_shim.socket_permissions import Permissions
 
 # sysexits.h: "something was found in an unconfigured or misconfigured state".
 EX_CONFIG = 78
@@ -105,8 +105,7 @@ def makeService(
     try:
         inherited = activation.take(os.environ, os.getpid())
         if not inherited:
-            permissions = Permissions(config.shim_mode, config.shim_owner, config.shim_group)
-            unix_socket.check(config.shim, permissions)
+            unix_socket.check(config.shim, permissions_of(config))
     except unix_socket.SocketError as error:
         sys.exit(f"image-cri-shim: {error}")
 

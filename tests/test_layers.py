@@ -30,6 +30,7 @@ PURE = {
     "redaction",
     "reference",
     "registry.challenge",
+    "regular_file",
     "registry.docker_config",
     "rules",
     "socket_lock",

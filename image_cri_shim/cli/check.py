@@ -25,10 +25,8 @@ from image_cri_shim.cli.configuration import (
 from image_cri_shim.cli.status import FAILED, FOUND, UNREACHABLE, UNUSABLE
 from image_cri_shim.cli.terminal import as_json, complain, one_line
 from image_cri_shim.config import Config, exposure, files, warnings
+from image_cri_shim.credentials import DIRECTORY_VARIABLE
 from image_cri_shim.errors import ConfigError, Problem
-
-# Where systemd says that a service's credentials are (systemd.exec(5)).
-_CREDENTIALS = "CREDENTIALS_DIRECTORY"
 
 
 def add_parser(commands: Any) -> None:
@@ -96,7 +94,7 @@ def _examined(source: Source) -> Report:
     exposed = exposure(source.name, config)
     said = (*warnings(config), *([exposed] if exposed else []), *_strangers(config))
     report = Report(source.name, config, warnings=said, files=source.files)
-    directory = os.environ.get(_CREDENTIALS)
+    directory = os.environ.get(DIRECTORY_VARIABLE)
     registries = config.all_registries
     named = any(
         one.auth_file or one.auth_credential or one.ca_file or one.cert_file for one in registries
@@ -138,6 +136,6 @@ def _tried(source: Source, report: Report) -> Report:
     from image_cri_shim.cli.reactor import run_reactor  # noqa: PLC0415
 
     registries = report.registries
-    directory = os.environ.get(_CREDENTIALS)
+    directory = os.environ.get(DIRECTORY_VARIABLE)
     probes = run_reactor(lambda reactor: probe_all(registries, source.config, reactor, directory))
     return attrs.evolve(report, probes=tuple(probes))

@@ -10,9 +10,8 @@ from image_cri_shim.cli import streams
 from image_cri_shim.cli.status import FAILED, FOUND
 from image_cri_shim.cli.terminal import one_line
 from image_cri_shim.config import KNOWN_SOCKETS, Config
+from image_cri_shim.config.sockets import without_scheme
 from image_cri_shim.stale_sockets import clean
-
-_PREFIX = "unix://"
 
 
 def add_parser(commands: Any) -> None:
@@ -53,7 +52,7 @@ def default_sockets() -> tuple[str, ...]:
 
 def _socket(text: str) -> str:
     """Return a path; refuse what names none, as a shell's variable that is not set."""
-    path = text.removeprefix(_PREFIX)
+    path = without_scheme(text)
     if not path or "\0" in path:
         raise argparse.ArgumentTypeError("expected the path of a socket, found nothing")
     if "://" in path:

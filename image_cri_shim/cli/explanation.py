@@ -15,11 +15,10 @@ from image_cri_shim.cli.leniency import Lenient
 from image_cri_shim.cli.terminal import one_line
 from image_cri_shim.cli.turns import Turns
 from image_cri_shim.config import Config
-from image_cri_shim.credentials import Credentials
+from image_cri_shim.credentials import DIRECTORY_VARIABLE, Credentials
 from image_cri_shim.decision import Candidate, Decision, LookUp, Outcome, Registry
 from image_cri_shim.policy import Plan, Policy
 from image_cri_shim.reference import InvalidReferenceError
-from image_cri_shim.registry.systemd_credential import DIRECTORY_VARIABLE
 from image_cri_shim.resolution import Resolution
 from image_cri_shim.resolver import Registries, attempts
 

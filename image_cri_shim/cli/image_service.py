@@ -14,6 +14,7 @@ from image_cri_shim.cli import streams
 from image_cri_shim.cli.status import FAILED, FOUND, UNREACHABLE
 from image_cri_shim.cli.terminal import complain, one_line
 from image_cri_shim.config import format_duration
+from image_cri_shim.config.sockets import without_scheme
 from image_cri_shim.cri._generated import cri_pb2
 from image_cri_shim.cri.connection import Connection, NotGrpc, read_answer
 from image_cri_shim.cri.status import CONTENT_TYPE, Answer, Code, frame
@@ -103,7 +104,7 @@ class _ImageService:
     def __init__(self, socket: str, version: str) -> None:
         self._socket = socket
         self._version = version
-        self._connection = Connection(socket.removeprefix("unix://"), lambda _: None)
+        self._connection = Connection(without_scheme(socket), lambda _: None)
 
     async def connect(self) -> None:
         """Connect, and wait until the daemon shows that it speaks HTTP/2.

@@ -12,6 +12,7 @@ from image_cri_shim.cli.configuration import add_config_option, read_configurati
 from image_cri_shim.cli.status import UNUSABLE
 from image_cri_shim.cli.terminal import complain, one_line
 from image_cri_shim.config import parse_duration
+from image_cri_shim.config.sockets import without_scheme
 from image_cri_shim.errors import ConfigError
 
 
@@ -61,7 +62,7 @@ def add_parser(commands: Any) -> None:
 
 def _socket(text: str) -> str:
     """Refuse what names no socket, as a shell's variable that is not set."""
-    if not text.removeprefix("unix://"):
+    if not without_scheme(text):
         raise argparse.ArgumentTypeError("expected the path of a socket, found nothing")
     return text
 

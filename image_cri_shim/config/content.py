@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import errno
 import os
-import stat
 from collections.abc import Iterator
 
 from image_cri_shim.config.document import (
@@ -18,6 +17,7 @@ from image_cri_shim.config.document import (
 )
 from image_cri_shim.config.template import find_placeholders
 from image_cri_shim.errors import ConfigError, Problem
+from image_cri_shim.regular_file import read_regular
 
 _TOO_BIG = f"it is larger than {SIZE_LIMIT // 1024} KiB: this cannot be the configuration"
 
@@ -31,10 +31,10 @@ def read_content(path: str, *, drop_in: bool = False) -> bytes | None:
     remedy = "take it out of the directory" if drop_in else "name one that is"
     irregular = f"this is no regular file: {remedy}"
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return file.read(SIZE_LIMIT + 1)
-            message = irregular
+        content = read_regular(path, SIZE_LIMIT + 1)
+        if content is not None:
+            return content
+        message = irregular
     except FileNotFoundError:
         message = "there is no such file: write it, or name another one"
         if drop_in:
@@ -109,8 +109,3 @@ def _values(element: Element | None, name: str) -> Iterator[Element]:
 
 def _whole_file(name: str, message: str) -> ConfigError:
     return ConfigError([Problem(name, 0, 0, "", message)])
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting: a FIFO has no writer yet, and the daemon has other things to do."""
-    return os.open(path, flags | os.O_NONBLOCK)

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 _LIMIT = 60
+# Unicode's control characters, line and paragraph separators.
+_CONTROL = frozenset({"Cc", "Zl", "Zp"})
+
+
+def has_control(text: str) -> bool:
+    """Tell whether a text has control characters in it, or ends of lines or paragraphs."""
+    return any(unicodedata.category(char) in _CONTROL for char in text)
 
 
 def visible(text: str) -> str:

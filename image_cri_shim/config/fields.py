@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable
 
 import attrs
@@ -11,7 +10,7 @@ import attrs
 from image_cri_shim.config.address import parse_address, parse_path
 from image_cri_shim.config.document import Kind, Scalar
 from image_cri_shim.config.durations import parse_duration
-from image_cri_shim.config.excerpt import excerpt
+from image_cri_shim.config.excerpt import excerpt, has_control
 from image_cri_shim.config.sockets import PATH_LIMIT, parse_socket_path
 from image_cri_shim.credentials import Credentials, parse_credentials
 from image_cri_shim.decision import Registry
@@ -20,8 +19,6 @@ from image_cri_shim.decision import Registry
 LONGEST = 10 * 365 * 24 * 3600.0
 # PATH_MAX of linux/limits.h, without the NUL.
 _FILE_LIMIT = 4095
-# Unicode's control characters, line and paragraph separators.
-_CONTROL = frozenset({"Cc", "Zl", "Zp"})
 # Linux's user IDs; the last one means none (chown(2)).
 _LAST_ID = 2**32 - 2
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})", re.ASCII)
@@ -54,7 +51,7 @@ def shown(scalar: Scalar) -> str:
 def read_text(scalar: Scalar) -> str:
     """Return the characters of a value whatever YAML takes it for: ``123:456`` is no number."""
     text = scalar.text
-    if any(unicodedata.category(char) in _CONTROL for char in text):
+    if has_control(text):
         what = "a NUL" if "\0" in text else "a line break or another control character"
         raise ValueError(f"found {what} in it")
     try:

@@ -28,12 +28,17 @@ def detect_runtime_socket(exists: Callable[[str], bool], shim: str = "") -> str 
     return next((path for path in others if exists(path)), None)
 
 
+def without_scheme(text: str) -> str:
+    """Return a socket's path as it is written, without ``unix://`` in front."""
+    return text.removeprefix(_PREFIX)
+
+
 def parse_socket_path(text: str) -> str:
     """Return the path that ``text`` names, with or without ``unix://`` in front.
 
     :raises ValueError: it cannot be a socket's path; the message is a clause about what was found.
     """
-    path = text.removeprefix(_PREFIX)
+    path = without_scheme(text)
     if not path.startswith("/"):
         raise ValueError(f"found {excerpt(text)}" if text else "found an empty text")
     if path.endswith("/"):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
-import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
@@ -12,6 +10,7 @@ from typing import Generic, TypeAlias, TypeVar
 import attrs
 
 from image_cri_shim.registry.failure import Unanswered
+from image_cri_shim.regular_file import read_regular
 
 T = TypeVar("T")
 
@@ -32,12 +31,11 @@ def read_file(path: str) -> bytes:
     :raises Unanswered: it cannot be read, or has more than SIZE_LIMIT bytes.
     """
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise cannot_use(path, "not a regular file")
-            content = file.read(SIZE_LIMIT + 1)
+        content = read_regular(path, SIZE_LIMIT + 1)
     except (OSError, ValueError) as problem:
         raise cannot_use(path, _why(problem)) from None
+    if content is None:
+        raise cannot_use(path, "not a regular file")
     if len(content) > SIZE_LIMIT:
         raise cannot_use(path, f"larger than {SIZE_LIMIT >> 20} MiB")
     return content
@@ -74,10 +72,6 @@ def _state(path: str) -> _State:
     except (OSError, ValueError) as problem:
         raise cannot_use(path, _why(problem)) from None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _why(problem: OSError | ValueError) -> str:

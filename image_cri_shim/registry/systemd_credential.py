@@ -6,15 +6,13 @@ Source: systemd.exec(5), section "Credentials".
 from __future__ import annotations
 
 import os
-import unicodedata
 
-from image_cri_shim.credentials import Credentials, parse_credentials
+from image_cri_shim.config.excerpt import has_control
+from image_cri_shim.credentials import DIRECTORY_VARIABLE, Credentials, parse_credentials
 from image_cri_shim.decision import Registry
 from image_cri_shim.registry.failure import Unanswered
 from image_cri_shim.registry.local_file import cannot_use, read_file
 
-# Where systemd says the directory is.
-DIRECTORY_VARIABLE = "CREDENTIALS_DIRECTORY"
 # What the offline registry gets if nothing is said of its credentials, and this is there.
 DEFAULT_CREDENTIAL = "image-cri-shim.auth"
 
@@ -48,7 +46,7 @@ def read_credential(path: str) -> Credentials:
     why = ""
     try:
         text = content.decode().removesuffix("\n").removesuffix("\r")
-        if any(unicodedata.category(char) in ("Cc", "Zl", "Zp") for char in text):
+        if has_control(text):
             why = "expected user:password on one line, found a control character in it"
         else:
             return parse_credentials(text)

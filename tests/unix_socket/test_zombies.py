@@ -37,6 +37,15 @@ from tests.unix_socket.zombies import (
 )
 
 
+def left_alone(directory: Path, stack: ExitStack, make: Make, why: str) -> None:
+    """Make something where the socket is to be: it must be refused with a reason, and stay."""
+    path = directory / "s"
+    make(path, stack)
+    before = scene(directory)
+    assert refusal(path) == f"cannot serve {path}: {why}"
+    assert scene(directory) == before
+
+
 @each(STALE, DANGLING)
 def test_what_nobody_serves_is_replaced(tmp_path: Path, stack: ExitStack, make: Make) -> None:
     path = tmp_path / "s"
@@ -53,52 +62,45 @@ def test_what_nobody_serves_is_replaced(tmp_path: Path, stack: ExitStack, make: 
 def test_what_another_program_serves_is_left_alone(
     tmp_path: Path, stack: ExitStack, make: Make
 ) -> None:
-    path = tmp_path / "s"
-    make(path, stack)
-    before = scene(tmp_path)
-    assert refusal(path) == (
-        f"cannot serve {path}: another program serves it already; stop that first, "
-        "or set `shim` to another path"
+    left_alone(
+        tmp_path,
+        stack,
+        make,
+        "another program serves it already; stop that first, or set `shim` to another path",
     )
-    assert scene(tmp_path) == before
 
 
 @each(BOUND)
 def test_what_another_program_is_about_to_serve_is_left_alone(
     tmp_path: Path, stack: ExitStack, make: Make
 ) -> None:
-    path = tmp_path / "s"
-    make(path, stack)
-    before = scene(tmp_path)
-    assert refusal(path) == (
-        f"cannot serve {path}: another program is about to serve it; stop that first, "
-        "or set `shim` to another path"
+    left_alone(
+        tmp_path,
+        stack,
+        make,
+        "another program is about to serve it; stop that first, or set `shim` to another path",
     )
-    assert scene(tmp_path) == before
 
 
 @each(DIRECTORIES)
 def test_a_directory_is_left_alone(tmp_path: Path, stack: ExitStack, make: Make) -> None:
-    path = tmp_path / "s"
-    make(path, stack)
-    before = scene(tmp_path)
-    assert refusal(path) == (
-        f"cannot serve {path}: there is a directory, which is left alone; "
-        "move it away or set `shim` to another path"
+    left_alone(
+        tmp_path,
+        stack,
+        make,
+        "there is a directory, which is left alone; move it away or set `shim` to another path",
     )
-    assert scene(tmp_path) == before
 
 
 @each(FILES)
 def test_what_is_no_socket_is_left_alone(tmp_path: Path, stack: ExitStack, make: Make) -> None:
-    path = tmp_path / "s"
-    make(path, stack)
-    before = scene(tmp_path)
-    assert refusal(path) == (
-        f"cannot serve {path}: there is a file that is no socket, which is left alone; "
-        "move it away or set `shim` to another path"
+    left_alone(
+        tmp_path,
+        stack,
+        make,
+        "there is a file that is no socket, which is left alone; "
+        "move it away or set `shim` to another path",
     )
-    assert scene(tmp_path) == before
 
 
 @each(LOOP)
