@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from image_cri_shim.config import (
     CACHE_KEYS,
     KEYS,
+    LOG_KEYS,
     REGISTRY_KEYS,
     REWRITE_KEYS,
     RULE_KEYS,
@@ -32,7 +33,7 @@ BOUNDED = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 
-ALL_KEYS = KEYS + CACHE_KEYS + REGISTRY_KEYS + RULE_KEYS + REWRITE_KEYS
+ALL_KEYS = KEYS + CACHE_KEYS + LOG_KEYS + REGISTRY_KEYS + RULE_KEYS + REWRITE_KEYS
 KEY_NAMES = st.sampled_from(sorted({key.name for key in ALL_KEYS}))
 VALUES = st.sampled_from(
     [
@@ -51,6 +52,8 @@ VALUES = st.sampled_from(
         "15m",
         "v1",
         "[::1]:1",
+        "127.0.0.1:9317",
+        "debug",
         "",
     ]
 )
@@ -231,6 +234,8 @@ def test_any_file_is_a_configuration_or_refused(tmp_path: Path, data: bytes) -> 
                 ),
                 "cri": st.sampled_from(["", "/run/a", "/run/b"]),
                 "shim": st.sampled_from(["/run/a", "/run/b"]),
+                "adminSocket": st.sampled_from(["", "/run/a", "/run/b"]),
+                "logLevels": st.sampled_from([{}, {"cri": "warn"}, {"cri": "", "pull": "error"}]),
             },
         ),
         min_size=1,
@@ -268,6 +273,7 @@ def test_a_password_after_any_beginning_is_repeated_by_no_error(noise: str, piec
         f"auth:{piece}{secret}{noise}",
         f"auth: admin:{secret}{piece}{noise}\nforce: 1\n",
         f"address: {piece}{noise}:{secret}@a.corp",
+        f"adminListen: {piece}{noise}:{secret}@127.0.0.1:9317",
         f"registries: [{{address: a.corp, authFile: {piece}{noise}{secret}}}]",
         f"registries:\n- address: {piece}{noise}:{secret}@a.corp",
         f"registries:\n- address: a.corp\n  auth: {piece}{noise}{secret}\n  authFile: /a\n",

@@ -38,6 +38,20 @@ def test_without_a_change_there_is_nothing_to_say() -> None:
         ),
         ("shutdownGrace: 30s", "shutdownGrace: 0", ["ShutdownGrace: 30s -> 0s"]),
         (
+            "logLevels: {cri: warn}",
+            "logLevels: {cri: warn, pull: debug}\nadminListen: 127.0.0.1:1",
+            ["AdminListen: none -> 127.0.0.1:1", "LogLevels: cri warn -> cri warn, pull debug"],
+        ),
+        (
+            "historyAge: 0",
+            "adminSocket: ''\nhistoryAge: 1h\nhistorySize: 0",
+            [
+                "AdminSocket: /run/image-cri-shim/admin.sock -> none",
+                "HistorySize: 10000 -> 0 (no history)",
+                "HistoryAge: no limit -> 1h0m0s",
+            ],
+        ),
+        (
             "",
             "registries: [{address: a.corp, prefix: x}]",
             [
@@ -122,6 +136,14 @@ FILE = st.fixed_dictionaries(
         "originalNames": st.sampled_from(["add", "only"]),
         "shutdownGrace": st.sampled_from(["0", "1s"]),
         "timeout": st.sampled_from(["1s", "2s"]),
+        "adminSocket": st.sampled_from(["", "/run/admin.sock"]),
+        "adminListen": st.sampled_from(["", "localhost:1", "127.0.0.1:1", "[::1]:1"]),
+        "logFormat": st.sampled_from(["auto", "json"]),
+        "logLevels": st.dictionaries(
+            st.sampled_from(["cri", "pull"]), st.sampled_from(["", "debug", "info"])
+        ),
+        "historySize": st.sampled_from([0, 10_000]),
+        "historyAge": st.sampled_from(["0", "1s"]),
     },
 )
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from image_cri_shim.config import (
@@ -31,6 +32,10 @@ reloadInterval: 0
 offlinePriority: 7
 registries: [{address: b.corp, priority: 10}, {address: "a.corp:5000"}]
 cache: {imageCacheSize: 5, imageCacheTTL: 500ms, statsLogInterval: 0, disableStats: true}
+adminListen: localhost:9317
+logFormat: journal
+logLevels: {admin: error, registry: debug, cri: ""}
+historySize: 5
 """,
         "f",
     )
@@ -62,6 +67,12 @@ cache: {imageCacheSize: 5, imageCacheTTL: 500ms, statsLogInterval: 0, disableSta
         ("DomainCacheTTL", "10m0s"),
         ("StatsLogInterval", "off"),
         ("DisableStats", "true"),
+        ("AdminSocket", "/run/image-cri-shim/admin.sock"),
+        ("AdminListen", "127.0.0.1:9317"),
+        ("LogFormat", "journal"),
+        ("LogLevels", "registry debug, admin error"),
+        ("HistorySize", "5"),
+        ("HistoryAge", "2160h0m0s"),
     )
 
 
@@ -72,6 +83,12 @@ def test_what_is_not_given_is_said_to_be_so() -> None:
     assert lines["Username"] == "not set"
     assert lines["Password"] == "not set"
     assert lines["Registries"] == "none"
+    assert lines["AdminListen"] == "none"
+    assert lines["LogLevels"] == "as Debug says"
+    lines = dict(describe(Config(admin_socket=None, history_size=0, history_age=0.0)))
+    assert lines["AdminSocket"] == "none"
+    assert lines["HistorySize"] == "0 (no history)"
+    assert lines["HistoryAge"] == "no limit"
     lines = dict(describe(Config(offline=None)))
     assert lines["hub-address"] == lines["RegistryDomain"] == lines["OfflinePriority"] == "none"
     assert lines["Username"] == "not set"
@@ -196,6 +213,9 @@ def test_options_override_the_file() -> None:
         shim="/c", cri="/d", debug=True
     )
     assert not override(Config(debug=True), debug=False).debug
+    config = Config(admin_socket="/e")
+    assert override(config, shim="/c", debug=True) == attrs.evolve(config, shim="/c", debug=True)
+    config = Config(shim="/a", cri="/b")
     # Each of the two would be wrong with what the file says about the other.
     assert override(config, shim="/b", cri="/a") == Config(shim="/b", cri="/a")
 
@@ -257,6 +277,22 @@ def test_options_override_the_file() -> None:
             "--cri: expected another file than that of `shim`, found /a\\u202e for both",
         ),
         ("/b", None, "--shim: expected another file than that of `cri`, found /b for both"),
+        (
+            "/run/image-cri-shim/admin.sock",
+            None,
+            (
+                "--shim: expected another file than that of `adminSocket`, "
+                "found /run/image-cri-shim/admin.sock for both"
+            ),
+        ),
+        (
+            None,
+            "/var/run/image-cri-shim/admin.sock",
+            (
+                "--cri: expected another file than that of `adminSocket`, "
+                "found /var/run/image-cri-shim/admin.sock for both"
+            ),
+        ),
         (None, "//a", "--cri: expected another file than that of `shim`, found //a for both"),
     ],
 )

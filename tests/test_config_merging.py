@@ -10,7 +10,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from image_cri_shim.config import Config, load, parse
+from image_cri_shim.config import Config, LogLevels, load, parse
 from image_cri_shim.credentials import Credentials
 from image_cri_shim.decision import Registry
 from image_cri_shim.errors import ConfigError
@@ -51,6 +51,31 @@ def test_offline_and_cache_are_merged_key_by_key(tmp_path: Path) -> None:
     hub = offline(config)
     assert (hub.prefix, hub.timeout, hub.keep_host) == ("a", 6.0, True)
     assert (config.cache.absent_ttl, config.cache.image_cache_ttl) == (2.0, 60.0)
+
+
+def test_levels_of_components_are_merged_one_by_one(tmp_path: Path) -> None:
+    config = merged(
+        tmp_path,
+        "logLevels: {cri: warn, pull: debug, admin: error}",
+        "logLevels: {pull: info, registry: debug}",
+        "logLevels: {admin: ''}",
+    )
+    assert config.log_levels == LogLevels(cri="warn", pull="info", registry="debug")
+
+
+def test_the_admin_interface_of_a_later_file_replaces_that_of_an_earlier_one(
+    tmp_path: Path,
+) -> None:
+    config = merged(
+        tmp_path,
+        "adminSocket: /run/a\nadminListen: 127.0.0.1:1",
+        "adminSocket: ''\nadminListen: ''",
+    )
+    assert (config.admin_socket, config.admin_listen) == (None, None)
+    assert problems(tmp_path, "adminSocket: /run/a", "shim: /run/a") == [
+        "f.yaml:1:14: adminSocket: expected a socket of its own, found the same file as in `shim` "
+        "(line 1 of f.d/0.yaml)"
+    ]
 
 
 def test_a_key_with_nothing_after_it_changes_nothing(tmp_path: Path) -> None:

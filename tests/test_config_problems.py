@@ -10,7 +10,8 @@ from image_cri_shim.errors import ConfigError, Problem
 ALL = (
     "shim, shimMode, shimOwner, shimGroup, cri, address, auth, force, debug, image, version, "
     "timeout, shutdownGrace, reloadInterval, offlinePriority, offline, registries, rules, "
-    "lookupGrace, originalNames, cache"
+    "lookupGrace, originalNames, cache, adminSocket, adminListen, logFormat, logLevels, "
+    "historySize, historyAge"
 )
 MORE = (
     "authFile, authCredential, prefix, keepHost, trustFor, caFile, certFile, keyFile, "

@@ -317,7 +317,7 @@ def test_of_many_registries_some_are_named() -> None:
         "  - {match: a.io, registries: [r1000.corp]}\n",
         f"address: ''\nregistries: [{listed}]\nrules:\n",
     )
-    named = ", ".join(f"r{n}.corp" for n in range(24))
+    named = ", ".join(f"r{n}.corp" for n in range(32))
     assert found.endswith(f"found r1000.corp (known: {named}, ...): {ADD}")
 
 

@@ -8,6 +8,7 @@ import pytest
 from image_cri_shim.config import (
     CACHE_KEYS,
     KEYS,
+    LOG_KEYS,
     OFFLINE_KEYS,
     REGISTRY_KEYS,
     REWRITE_KEYS,
@@ -15,6 +16,7 @@ from image_cri_shim.config import (
     CacheConfig,
     Config,
     Key,
+    LogLevels,
     parse,
 )
 from image_cri_shim.credentials import Credentials
@@ -75,6 +77,19 @@ cache:
   domainCacheTTL: 0
   statsLogInterval: 90s
   disableStats: true
+adminSocket: unix:///run/admin.sock
+adminListen: "[::1]:9317"
+logFormat: json
+logLevels:
+  daemon: debug
+  cri: info
+  pull: warn
+  runtime: error
+  registry: debug
+  config: warn
+  admin: error
+historySize: 12
+historyAge: 24h
 """
 
 
@@ -143,6 +158,20 @@ def test_every_key_arrives_where_the_program_reads_it() -> None:
             stats_log_interval=90.0,
             disable_stats=True,
         ),
+        admin_socket="/run/admin.sock",
+        admin_listen="[::1]:9317",
+        log_format="json",
+        log_levels=LogLevels(
+            daemon="debug",
+            cri="info",
+            pull="warn",
+            runtime="error",
+            registry="debug",
+            config="warn",
+            admin="error",
+        ),
+        history_size=12,
+        history_age=86400.0,
     )
 
 
@@ -165,6 +194,12 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         rules=(),
         lookup_grace=1.0,
         cache=CacheConfig(1024, 1800.0, 30.0, 600.0, 60.0, False),
+        admin_socket="/run/image-cri-shim/admin.sock",
+        admin_listen=None,
+        log_format="auto",
+        log_levels=LogLevels(None, None, None, None, None, None, None),
+        history_size=10_000,
+        history_age=2160 * 3600.0,
     )
 
 
@@ -180,7 +215,7 @@ def written(keys: tuple[Key, ...], indent: str = "") -> str:
 
 def test_the_defaults_in_the_table_of_keys_written_out_mean_what_an_empty_file_means() -> None:
     assert parse(written(KEYS), "f") == Config()
-    assert all(key.default for key in KEYS + CACHE_KEYS)
+    assert all(key.default for key in KEYS + CACHE_KEYS + LOG_KEYS)
 
 
 def test_the_defaults_of_a_registrys_keys_written_out_mean_the_same_as_its_address_alone() -> None:
@@ -206,12 +241,13 @@ def test_the_table_of_keys_has_an_attribute_for_each() -> None:
     assert [key.attribute for key in CACHE_KEYS] == [
         field.name for field in attrs.fields(CacheConfig)
     ]
+    assert [key.attribute for key in LOG_KEYS] == [field.name for field in attrs.fields(LogLevels)]
     registry = {field.name for field in attrs.fields(Registry)}
     assert {key.attribute for key in OFFLINE_KEYS} <= registry
     assert {key.attribute for key in REGISTRY_KEYS} - registry == {"address", "auth"}
     rule = {field.name for field in attrs.fields(Rule)}
     assert {key.attribute for key in RULE_KEYS} == rule - {"number"}
-    for key in KEYS + CACHE_KEYS + REGISTRY_KEYS + RULE_KEYS + REWRITE_KEYS:
+    for key in KEYS + CACHE_KEYS + LOG_KEYS + REGISTRY_KEYS + RULE_KEYS + REWRITE_KEYS:
         assert key.doc.endswith(".")
         assert "\n" not in key.doc
         assert (key.parser is None) == bool(key.keys)

@@ -12,6 +12,7 @@ import yaml
 from image_cri_shim.config import (
     CACHE_KEYS,
     KEYS,
+    LOG_KEYS,
     OFFLINE_KEYS,
     REGISTRY_KEYS,
     REWRITE_KEYS,
@@ -38,6 +39,7 @@ SECTIONS = {
     "rules": (RULE_KEYS, "rules"),
     "rewrite": (REWRITE_KEYS, "rules rewrite"),
     "cache": (CACHE_KEYS, "cache"),
+    "logLevels": (LOG_KEYS, "logLevels"),
 }
 sections = pytest.mark.parametrize("section", SECTIONS)
 
@@ -54,6 +56,9 @@ TYPES = {
     "three or four octal digits such as 0660": "octal digits",
     "the name or number of a user": "user",
     "the name or number of a group": "group",
+    "an address and a port such as 127.0.0.1:9317 or [::1]:9317": "IP address and port",
+    "auto, text, json or journal": "`auto`, `text`, `json` or `journal`",
+    "debug, info, warn or error": "`debug`, `info`, `warn` or `error`",
     "a path such as team/proxy": "path",
     "a path such as google_containers/*": "path",
     "auto, v1 or v1alpha2": "`auto`, `v1` or `v1alpha2`",
@@ -197,6 +202,7 @@ def test_a_pattern_means_what_the_manual_says(pattern: str, means: str, others: 
 WARNED = [
     "auth: a:b\naddress: https://a.corp",
     "shimMode: 0666",
+    "adminListen: 0.0.0.0:9317",
     "address: https://a.corp\noffline: {insecureSkipVerify: true}",
     "auth: a:b",
     "registries: [{address: docker.io}]",
@@ -210,6 +216,7 @@ WARNED = [
 COMMON = [
     "password",
     "shimMode",
+    "adminListen",
     "insecureSkipVerify",
     "in clear text",
     "it is never used",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -11,16 +10,17 @@ from image_cri_shim.config import (
     CACHE_KEYS,
     DEFAULT_CONFIG,
     KEYS,
+    LOG_KEYS,
     OFFLINE_KEYS,
     REGISTRY_KEYS,
     REWRITE_KEYS,
     RULE_KEYS,
     Config,
     Key,
-    load,
     parse,
     warnings,
 )
+from image_cri_shim.config.drop_ins import FILES_LIMIT, drop_in_directory
 from image_cri_shim.config.sockets import PATH_LIMIT
 from image_cri_shim.credentials import parse_credentials
 from image_cri_shim.pattern import parse_pattern, parse_tagged_pattern
@@ -39,6 +39,7 @@ SECTIONS = {
     "rules": RULE_KEYS,
     "rewrite": REWRITE_KEYS,
     "cache": CACHE_KEYS,
+    "logLevels": LOG_KEYS,
 }
 EXAMPLES = literals(TEXT)
 
@@ -144,27 +145,14 @@ def test_the_page_has_the_file_the_limits_and_the_status() -> None:
     assert f"with status {EX_CONFIG};" in TEXT
 
 
-def test_files_of_the_drop_in_directory_are_put_together_as_the_page_says(tmp_path: Path) -> None:
-    main, directory = tmp_path / "shim.yaml", tmp_path / "shim.d"
-    directory.mkdir()
-    main.write_text(
-        "timeout: 1m\ncache: {absentTTL: 1s, imageCacheTTL: 1h}\n"
-        "registries: [{address: a.corp, auth: 'u:p', priority: 7}, {address: b.corp}]\n"
-        "rules: [{match: quay.io}]\n"
+def test_the_page_has_the_drop_in_directory_and_how_its_files_are_put_together() -> None:
+    text = section(PAGE, "Ss", "Drop-in directory")
+    assert f".Pa {drop_in_directory(DEFAULT_CONFIG)}/*.yaml\n" in section(PAGE, "Sh", "SYNOPSIS")
+    assert f", {FILES_LIMIT} at most.\n" in text
+    # By key: one by one, appended, and (what is not named) replaced.
+    merged, appended = (
+        [word for line in re.findall(r"^\.Cm (.*)$", item, re.MULTILINE) for word in words(line)]
+        for item in text.split("\n.It\n")[1:3]
     )
-    (directory / "10.yaml").write_text(
-        "timeout: 2m\ncache: {absentTTL: 2s}\n"
-        "registries: [{address: c.corp}, {address: a.corp, authFile: /f}]\n"
-        "rules: [{match: ghcr.io}]\n"
-    )
-    (directory / "20.yaml").write_text("timeout: 3m\n")
-    (directory / ".30.yaml").write_text("timeout: 4m\n")
-    (directory / "40.yml").write_text("timeout: 5m\n")
-    config = load(str(main))
-    assert config.timeout == 180
-    assert (config.cache.absent_ttl, config.cache.image_cache_ttl) == (2, 3600)
-    registries = {one.domain: one for one in config.registries}
-    assert {*registries} == {"a.corp", "b.corp", "c.corp"}
-    merged = registries["a.corp"]
-    assert (merged.priority, merged.auth_file, merged.credentials) == (7, "/f", None)
-    assert [str(rule.match[0]) for rule in config.rules] == ["quay.io", "ghcr.io"]
+    assert {*merged} == {key.name for key in KEYS if type_of(key) == "mapping"}
+    assert {*appended} == {key.name for key in KEYS if type_of(key) == "list of mappings"}

@@ -10,6 +10,7 @@ from image_cri_shim.config.durations import format_duration, parse_duration
 from image_cri_shim.config.keys import (
     CACHE_KEYS,
     KEYS,
+    LOG_KEYS,
     OFFLINE_KEYS,
     REGISTRY_KEYS,
     REWRITE_KEYS,
@@ -18,14 +19,24 @@ from image_cri_shim.config.keys import (
 )
 from image_cri_shim.config.loader import DEFAULT_CONFIG, NOTHING_SAID, load, parse, parse_bytes
 from image_cri_shim.config.overrides import override
-from image_cri_shim.config.settings import CacheConfig, Config, VersionChoice
-from image_cri_shim.config.sockets import KNOWN_SOCKETS, detect_runtime_socket
+from image_cri_shim.config.settings import (
+    COMPONENTS,
+    CacheConfig,
+    Config,
+    Level,
+    LogFormat,
+    LogLevels,
+    VersionChoice,
+)
+from image_cri_shim.config.sockets import KNOWN_SOCKETS, detect_runtime_socket, parse_listen
 
 __all__ = [
     "CACHE_KEYS",
+    "COMPONENTS",
     "DEFAULT_CONFIG",
     "KEYS",
     "KNOWN_SOCKETS",
+    "LOG_KEYS",
     "NOTHING_SAID",
     "OFFLINE_KEYS",
     "REGISTRY_KEYS",
@@ -34,6 +45,9 @@ __all__ = [
     "CacheConfig",
     "Config",
     "Key",
+    "Level",
+    "LogFormat",
+    "LogLevels",
     "VersionChoice",
     "describe",
     "detect_runtime_socket",
@@ -48,5 +62,6 @@ __all__ = [
     "parse",
     "parse_bytes",
     "parse_duration",
+    "parse_listen",
     "warnings",
 ]

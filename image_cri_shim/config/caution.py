@@ -13,6 +13,7 @@ from image_cri_shim.config.coverage import Effort
 from image_cri_shim.config.drop_ins import files
 from image_cri_shim.config.pattern_fields import fixed_part
 from image_cri_shim.config.settings import Config
+from image_cri_shim.config.sockets import parse_listen
 from image_cri_shim.config.sources import asks, is_default_source, listed
 from image_cri_shim.config.strictness import leaking, unservable
 from image_cri_shim.decision import Registry
@@ -31,7 +32,7 @@ def warnings(config: Config) -> tuple[str, ...]:
 
     Each is one sentence that names the registry or the rule, the danger and the way out.
     """
-    found = list(_open_to_all(config))
+    found = [*_open_to_all(config), *_public(config)]
     for registry in config.all_registries:
         found += _exposed(registry)
     found += _idle_hub(config)
@@ -75,6 +76,20 @@ def _open_to_all(config: Config) -> Iterator[str]:
             f"shimMode {mode:04o} lets everybody on this machine connect to {config.shim}, and who "
             "can do that can run any container, as root; let the group alone write "
             "(0660, shimGroup)"
+        )
+
+
+def _public(config: Config) -> Iterator[str]:
+    """Yield it if others than this machine can reach the admin interface."""
+    if config.admin_listen is None:
+        return
+    host, port = parse_listen(config.admin_listen)
+    if not _is_loopback_address(host):
+        local = "[::1]" if ":" in host else "127.0.0.1"
+        yield (
+            f"adminListen {config.admin_listen}: whoever reaches this address can read the status, "
+            "and with it the names of images and registries, without a password and in clear text; "
+            f"write {local}:{port} unless the network in front of it keeps others out"
         )
 
 
@@ -192,9 +207,14 @@ def _is_loopback(domain: str) -> bool:
     host = domain.rpartition(":")[0] or domain
     if domain.startswith("["):
         host = domain[1 : domain.index("]")]
-    if host.lower() == "localhost":
-        return True
+    return host.lower() == "localhost" or _is_loopback_address(host)
+
+
+def _is_loopback_address(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    # Before Python 3.13 ::ffff:127.0.0.1 says of itself that it is none.
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback

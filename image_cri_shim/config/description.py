@@ -9,7 +9,7 @@ import attrs
 from image_cri_shim.config.durations import format_duration
 from image_cri_shim.config.excerpt import visible
 from image_cri_shim.config.keys import OFFLINE_KEYS
-from image_cri_shim.config.settings import Config
+from image_cri_shim.config.settings import Config, LogLevels
 from image_cri_shim.decision import Registry
 from image_cri_shim.rules import Rewrite, Rule
 
@@ -60,6 +60,12 @@ def _lines(config: Config) -> tuple[tuple[str, str], ...]:
         ("DomainCacheTTL", _interval(cache.domain_cache_ttl)),
         ("StatsLogInterval", _interval(cache.stats_log_interval)),
         ("DisableStats", _truth(cache.disable_stats)),
+        ("AdminSocket", config.admin_socket if config.admin_socket is not None else "none"),
+        ("AdminListen", config.admin_listen if config.admin_listen is not None else "none"),
+        ("LogFormat", config.log_format),
+        ("LogLevels", _levels(config.log_levels)),
+        ("HistorySize", str(config.history_size) if config.history_size else "0 (no history)"),
+        ("HistoryAge", format_duration(config.history_age) if config.history_age else "no limit"),
     )
 
 
@@ -112,6 +118,12 @@ def _user(registry: Registry | None) -> str:
 def _has_password(registry: Registry | None) -> bool:
     credentials = registry.credentials if registry is not None else None
     return credentials is not None and bool(credentials.password)
+
+
+def _levels(levels: LogLevels) -> str:
+    """Say what is said of single components: ``registry debug, admin warn``."""
+    said = attrs.asdict(levels)
+    return ", ".join(f"{name} {level}" for name, level in said.items() if level) or "as Debug says"
 
 
 def _written(value: object) -> str:

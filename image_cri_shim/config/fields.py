@@ -11,7 +11,7 @@ from image_cri_shim.config.address import parse_address, parse_path
 from image_cri_shim.config.document import Kind, Scalar
 from image_cri_shim.config.durations import parse_duration
 from image_cri_shim.config.excerpt import excerpt, has_control
-from image_cri_shim.config.sockets import PATH_LIMIT, parse_socket_path
+from image_cri_shim.config.sockets import PATH_LIMIT, format_listen, parse_listen, parse_socket_path
 from image_cri_shim.credentials import Credentials, parse_credentials
 from image_cri_shim.decision import Registry
 
@@ -102,6 +102,11 @@ def choice(*words: str) -> Parser:
         raise ValueError(f"found {shown(scalar)}{hint}")
 
     return Parser(f"{', '.join(words[:-1])} or {words[-1]}", read)
+
+
+def _optional(parser: Parser) -> Parser:
+    """Make the parser that takes an empty text for nothing said."""
+    return Parser(parser.expected, lambda scalar: parser.read(scalar) if scalar.text else None)
 
 
 def _seconds(scalar: Scalar) -> float:
@@ -207,6 +212,11 @@ def _socket_or_none(scalar: Scalar) -> str | None:
     return _socket(scalar) if scalar.text else None
 
 
+def _listen_or_none(scalar: Scalar) -> str | None:
+    text = read_text(scalar)
+    return format_listen(*parse_listen(text)) if text else None
+
+
 def _registry(scalar: Scalar) -> Registry:
     return parse_address(read_text(scalar))
 
@@ -244,6 +254,8 @@ GROUP = Parser("the name or number of a group", _account_or_none)
 PATH = Parser("a path such as team/proxy", _path_or_empty)
 SOCKET = Parser(_SOCKET_PATH, _socket)
 OPTIONAL_SOCKET = Parser(_SOCKET_PATH, _socket_or_none)
+LISTEN = Parser("an address and a port such as 127.0.0.1:9317 or [::1]:9317", _listen_or_none)
+LEVEL = _optional(choice("debug", "info", "warn", "error"))
 REGISTRY = Parser(_URL, _registry)
 OPTIONAL_REGISTRY = Parser(f'{_URL} (or "" for no offline registry)', _registry_or_none)
 # What is found is never repeated for this one.

@@ -12,6 +12,8 @@ from image_cri_shim.config.fields import (
     FILE,
     GROUP,
     INTERVAL,
+    LEVEL,
+    LISTEN,
     MODE,
     OPTIONAL_REGISTRY,
     OPTIONAL_SOCKET,
@@ -142,6 +144,15 @@ CACHE_KEYS = (
     Key("statsLogInterval", INTERVAL, "1m", "How often statistics are logged; 0 for never."),
     Key("disableStats", BOOLEAN, "false", "Count nothing."),
 )
+LOG_KEYS = (
+    Key("daemon", LEVEL, '""', "Start, stop, sockets and the state as a whole."),
+    Key("cri", LEVEL, '""', "Clients and their calls."),
+    Key("pull", LEVEL, '""', "What is decided about pulls, and how they end."),
+    Key("runtime", LEVEL, '""', "The connection to the runtime."),
+    Key("registry", LEVEL, '""', "Look-ups, credentials, breakers, and what is remembered."),
+    Key("config", LEVEL, '""', "The configuration's files and reloads."),
+    Key("admin", LEVEL, '""', "The admin interface and the history."),
+)
 KEYS = (
     Key(
         "shim",
@@ -214,6 +225,32 @@ KEYS = (
         "Which names clients see of images that were pulled under rewritten ones.",
     ),
     Key("cache", None, "{}", "What look-ups may be remembered.", keys=CACHE_KEYS),
+    Key(
+        "adminSocket",
+        OPTIONAL_SOCKET,
+        "/run/image-cri-shim/admin.sock",
+        'The socket of the admin interface; "" means none.',
+    ),
+    Key(
+        "adminListen",
+        LISTEN,
+        '""',
+        "Where the admin interface also listens on TCP, for reading alone; host:port.",
+    ),
+    Key(
+        "logFormat",
+        choice("auto", "text", "json", "journal"),
+        "auto",
+        "How log lines are written.",
+    ),
+    Key("logLevels", None, "{}", "What single components log.", keys=LOG_KEYS),
+    Key(
+        "historySize",
+        whole_number(0, 1_000_000),
+        "10000",
+        "How many pulls the history keeps at most; 0 for no history.",
+    ),
+    Key("historyAge", INTERVAL, "2160h", "How long it keeps them; 0 for no limit."),
 )
 
 _PAIR = "write `auth: user:password`"

@@ -11,13 +11,13 @@ import attrs
 from image_cri_shim.config.content import decoded, read_content, tree
 from image_cri_shim.config.document import SIZE_LIMIT, Kind, Scalar
 from image_cri_shim.config.drop_ins import drop_ins
-from image_cri_shim.config.keys import CACHE_KEYS, KEYS, Key
+from image_cri_shim.config.keys import CACHE_KEYS, KEYS, LOG_KEYS, Key
 from image_cri_shim.config.mapping import Found, Walk
 from image_cri_shim.config.merging import merge
 from image_cri_shim.config.registries import read_registries
 from image_cri_shim.config.rules import read_rules
-from image_cri_shim.config.settings import CacheConfig, Config
-from image_cri_shim.config.sockets import same_path
+from image_cri_shim.config.settings import CacheConfig, Config, LogLevels
+from image_cri_shim.config.sockets import KNOWN_SOCKETS, same_path
 from image_cri_shim.errors import ConfigError, Problem
 
 # The keys that are part of one value, the offline registry.
@@ -123,6 +123,9 @@ def _config(found: dict[str, Found], walk: Walk) -> Config:
     if "cache" in found:
         inner = cast("dict[str, Found]", found["cache"].value)
         given["cache"] = CacheConfig(**_attributes(inner, CACHE_KEYS))
+    if "logLevels" in found:
+        inner = cast("dict[str, Found]", found["logLevels"].value)
+        given["log_levels"] = LogLevels(**_attributes(inner, LOG_KEYS))
     config = attrs.evolve(
         _DEFAULTS,
         offline=registries.offline,
@@ -130,11 +133,35 @@ def _config(found: dict[str, Found], walk: Walk) -> Config:
         rules=read_rules(found, registries, walk),
         **given,
     )
-    if config.cri is not None and same_path(config.shim, config.cri) and not walk.refused("shim"):
-        other = found["shim"].line_from(found["cri"]) if "shim" in found else "the default"
-        message = f"expected the runtime's socket, found the same file as in `shim` ({other})"
-        walk.refuse(found["cri"], "cri", message)
+    _check_sockets(config, found, walk)
     return config
+
+
+def _check_sockets(config: Config, found: dict[str, Found], walk: Walk) -> None:
+    """Keep it if one path is said to be that of two sockets."""
+
+    def clash(name: str, other: str, what: str) -> None:
+        if walk.refused(name) or walk.refused(other):
+            return
+        # Where only one of the two is given, that one is at fault.
+        name, other = (name, other) if name in found else (other, name)
+        place = found[other].line_from(found[name]) if other in found else "the default"
+        message = f"expected {what}, found the same file as in `{other}` ({place})"
+        walk.refuse(found[name], name, message)
+
+    if config.cri is not None and same_path(config.shim, config.cri):
+        clash("cri", "shim", "the runtime's socket")
+    admin = config.admin_socket
+    if admin is None:
+        return
+    own = "a socket of its own"
+    if same_path(admin, config.shim):
+        clash("adminSocket", "shim", own)
+    elif config.cri is not None and same_path(admin, config.cri):
+        clash("adminSocket", "cri", own)
+    elif any(same_path(admin, one) for one in KNOWN_SOCKETS):
+        message = "expected a socket of its own, found the place of a runtime's"
+        walk.refuse(found["adminSocket"], "adminSocket", message)
 
 
 # What the table's parsers return fits the attributes of the same name; a test holds them together.

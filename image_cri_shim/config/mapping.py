@@ -18,7 +18,7 @@ from image_cri_shim.errors import Problem
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}", re.ASCII)
 # How many names a message lists. And how many problems are told a name that was probably meant, out
 # of how many: finding it takes time, and nobody reads more.
-_LISTED = 24
+_LISTED = 32
 _SUGGESTIONS = 100
 _COMPARED = 500
 

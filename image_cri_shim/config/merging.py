@@ -1,7 +1,7 @@
 """Several files as one: what a later file says goes before what an earlier one has said.
 
-Pure. Single values replace one another; `offline` and `cache` do so key by key; `registries` and
-`rules` grow, and a registry that is there already is completed key by key.
+Pure. Single values replace one another; `offline`, `cache` and `logLevels` do so key by key;
+`registries` and `rules` grow, and a registry that is there already is completed key by key.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from image_cri_shim.decision import Registry
 # Where a registry's credentials come from: one place. That of the offline registry's `auth` is the
 # top of the file.
 ACCESS = ("auth", "authFile", "authCredential")
-_BY_KEY = ("offline", "cache")
+_BY_KEY = ("offline", "cache", "logLevels")
 # What is said about the offline registry beside its address.
 _BESIDE = ("auth", "offlinePriority", "offline")
 

@@ -31,10 +31,12 @@ def override(
     )
     if not problems and chosen.cri is not None and same_path(chosen.shim, chosen.cri):
         option, other = ("--cri", "shim") if cri is not None else ("--shim", "cri")
-        message = (
-            f"expected another file than that of `{other}`, found {excerpt(chosen.cri)} for both"
-        )
-        problems.append(_problem(option, message))
+        problems.append(_problem(option, _shared(other, chosen.cri)))
+    admin = chosen.admin_socket
+    if not problems and admin is not None:
+        for option, path in (("--shim", shim and chosen.shim), ("--cri", cri and chosen.cri)):
+            if path and same_path(path, admin):
+                problems.append(_problem(option, _shared("adminSocket", path)))
     if problems:
         raise ConfigError(problems)
     return chosen
@@ -46,6 +48,10 @@ def _socket(option: str, text: str, problems: list[Problem]) -> str:
     except ValueError as error:
         problems.append(_problem(option, f"expected {SOCKET.expected}, {error}"))
         return text
+
+
+def _shared(key: str, path: str) -> str:
+    return f"expected another file than that of `{key}`, found {excerpt(path)} for both"
 
 
 def _problem(option: str, message: str) -> Problem:

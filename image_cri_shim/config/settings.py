@@ -13,6 +13,10 @@ from image_cri_shim.rules import Rule
 VersionChoice: TypeAlias = Literal["auto", "v1", "v1alpha2"]
 # The names that clients see of images that were pulled under another one.
 OriginalNames: TypeAlias = Literal["keep", "add", "only"]
+# How log lines are written; ``auto`` finds out who reads them.
+LogFormat: TypeAlias = Literal["auto", "text", "json", "journal"]
+# What a component logs: this and what is graver.
+Level: TypeAlias = Literal["debug", "info", "warn", "error"]
 
 _OFFLINE = Registry("sealos.hub:5000", plain_http=True, priority=1000, offline=True)
 
@@ -39,6 +43,32 @@ class CacheConfig:
 
 
 @attrs.frozen
+class LogLevels:
+    """What single components log, apart from what ``debug`` says; None where nothing is said.
+
+    :ivar daemon: start, stop, sockets and the state as a whole.
+    :ivar cri: clients and their calls.
+    :ivar pull: what is decided about pulls, and how they end.
+    :ivar runtime: the connection to the runtime.
+    :ivar registry: look-ups, credentials, breakers, and what is remembered.
+    :ivar config: the configuration's files and reloads.
+    :ivar admin: the admin interface and the history.
+    """
+
+    daemon: Level | None = None
+    cri: Level | None = None
+    pull: Level | None = None
+    runtime: Level | None = None
+    registry: Level | None = None
+    config: Level | None = None
+    admin: Level | None = None
+
+
+# The components that have a level of their own, in the order in which they are told.
+COMPONENTS = tuple(field.name for field in attrs.fields(LogLevels))
+
+
+@attrs.frozen
 class Config:
     """The whole configuration; without arguments, what an empty file means.
 
@@ -60,6 +90,13 @@ class Config:
     :ivar timeout: seconds that one CRI call may take.
     :ivar shutdown_grace: seconds that calls that run may go on once the shim is told to stop.
     :ivar reload_interval: seconds between two looks at the file; 0 to look only when told to.
+    :ivar admin_socket: the absolute path of the admin interface's socket; None for none.
+    :ivar admin_listen: where it listens on TCP besides, ``host:port``; None for nowhere.
+        ``parse_listen`` takes it apart.
+    :ivar log_format: how log lines are written.
+    :ivar log_levels: what single components log; ``levels`` has what that comes to.
+    :ivar history_size: the pulls that the history keeps, at most; 0 for no history.
+    :ivar history_age: seconds that it keeps them; 0 for no limit.
     """
 
     shim: str = "/var/run/image-cri-shim.sock"
@@ -80,6 +117,18 @@ class Config:
     shutdown_grace: float = 30.0
     reload_interval: float = 15.0
     cache: CacheConfig = CacheConfig()
+    admin_socket: str | None = "/run/image-cri-shim/admin.sock"
+    admin_listen: str | None = None
+    log_format: LogFormat = "auto"
+    log_levels: LogLevels = LogLevels()
+    history_size: int = 10_000
+    history_age: float = 90 * 24 * 3600.0
+
+    @property
+    def levels(self) -> dict[str, Level]:
+        """What each of ``COMPONENTS`` logs: as ``log_levels`` says, or else as ``debug`` does."""
+        default: Level = "debug" if self.debug else "info"
+        return {name: getattr(self.log_levels, name) or default for name in COMPONENTS}
 
     @property
     def all_registries(self) -> tuple[Registry, ...]:
