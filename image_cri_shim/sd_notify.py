@@ -85,7 +85,9 @@ class Notifier:
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
         ):
             sender.settimeout(patience)
-            sender.sendto("\n".join(assignments).encode(errors="replace"), address)
+            # Connected, the system knows for whose room it waits; else that would keep us busy.
+            sender.connect(address)
+            sender.send("\n".join(assignments).encode(errors="replace"))
 
 
 def _status(text: str) -> str:

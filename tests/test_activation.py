@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -56,14 +56,6 @@ inheritable = [fd for fd in range(3, 10) if os.path.exists(f"/proc/self/fd/{fd}"
 print(json.dumps([paths, left(), inheritable]))
 """
 )
-
-Start = Callable[..., list[object]]
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
 
 
 def listening(path: Path, stack: ExitStack) -> socket.socket:

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from image_cri_shim.cli.cleanup_sockets import default_sockets
-from image_cri_shim.cli.main import main, parser
+from image_cri_shim.cli.main import main
+from tests.support.commands import subcommands
 from tests.test_cli_main import HEAVY, refused
-from tests.unix_socket.sockets import ROOT, accepts, leave_stale, names, serve
+from tests.unix_socket.sockets import ROOT, accepts, child, leave_stale, names, serve
 
 
 def cleanup(capsys: pytest.CaptureFixture[str], *arguments: Path | str) -> tuple[int, list[str]]:
@@ -136,19 +137,38 @@ def test_the_daemons_options_are_not_silently_ignored(
     assert f"{option} is an option of the daemon; " in told
 
 
-def test_a_configuration_that_is_wrong_is_no_obstacle(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # It is not read at all.
-    opened = []
+# Tells what is opened or listed by a command.
+WATCHED = """
+import json, sys
+from image_cri_shim.cli.main import main
 
-    def watch(event: str, arguments: tuple[object, ...]) -> None:
-        if event == "open":
-            opened.append(str(arguments[0]))
+opened = []
 
-    sys.addaudithook(watch)
-    cleanup(capsys, tmp_path / "s")
-    assert not [path for path in opened if "image-cri-shim.yaml" in path]
+def watch(event, arguments):
+    if event in ("open", "os.listdir", "os.scandir"):
+        opened.append(str(arguments[0]))
+
+sys.addaudithook(watch)
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    print("\\n" + json.dumps(opened))
+"""
+
+
+def opened(*arguments: Path | str) -> list[str]:
+    """Return the files and directories that a command looks into."""
+    found: list[str] = json.loads(child(WATCHED, *arguments).splitlines()[-1])
+    return found
+
+
+def test_no_configuration_is_read(tmp_path: Path) -> None:
+    seen = opened("cleanup-sockets", tmp_path / "s")
+    assert not [path for path in seen if path.startswith("/etc/image-cri-shim")]
+    # What is read is seen here.
+    file = tmp_path / "a.yaml"
+    file.write_text("debug: true\n")
+    assert str(file) in opened("check", file)
 
 
 def test_it_is_quick_to_begin(tmp_path: Path) -> None:
@@ -168,9 +188,5 @@ print(json.dumps([name for name in {HEAVY} if name in sys.modules]))
 
 
 def test_help_has_the_places() -> None:
-    for action in parser()._actions:
-        if action.choices and "cleanup-sockets" in action.choices:
-            text = " ".join(action.choices["cleanup-sockets"].format_help().split())  # type: ignore[union-attr]
-            assert all(place in text for place in default_sockets())
-            return
-    pytest.fail("there is no such command")
+    text = " ".join(subcommands()["cleanup-sockets"].format_help().split())
+    assert all(place in text for place in default_sockets())

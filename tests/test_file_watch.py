@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +72,25 @@ class Stage:
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Any:
-    stage = Stage(tmp_path)
-    yield stage
-    stage.watch.stopService()
-    assert stage.reactor.readers == []
-    assert stage.reactor.getDelayedCalls() == []
+def watch() -> Iterator[Callable[..., Stage]]:
+    """Return a function that watches a directory; with the test the watch ends, without a trace."""
+    made: list[Stage] = []
+
+    def begin(directory: Path, interval: float = 0.0) -> Stage:
+        made.append(Stage(directory, interval))
+        return made[-1]
+
+    yield begin
+    for stage in made:
+        if stage.watch.running:
+            stage.watch.stopService()
+        assert stage.reactor.readers == []
+        assert stage.reactor.getDelayedCalls() == []
+
+
+@pytest.fixture
+def stage(watch: Callable[..., Stage], tmp_path: Path) -> Stage:
+    return watch(tmp_path)
 
 
 def descriptors() -> int:
@@ -148,8 +162,8 @@ def test_what_goes_wrong_in_a_look_is_logged_and_the_next_comes(
     assert stage.settle() == 1
 
 
-def test_without_signs_it_looks_now_and_then(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, interval=15.0)
+def test_without_signs_it_looks_now_and_then(watch: Callable[..., Stage], tmp_path: Path) -> None:
+    stage = watch(tmp_path, interval=15.0)
     stage.reactor.pump([15.0, 15.0])
     assert stage.looks == 2
     stage.watch.look_every(60.0)
@@ -160,11 +174,12 @@ def test_without_signs_it_looks_now_and_then(tmp_path: Path) -> None:
     stage.watch.look_every(0)
     stage.reactor.advance(10_000)
     assert stage.looks == 3
-    stage.watch.stopService()
 
 
-def test_where_the_system_cannot_tell_it_says_so_once_and_looks(tmp_path: Path) -> None:
-    stage = Stage(tmp_path / "not there", interval=15.0)
+def test_where_the_system_cannot_tell_it_says_so_once_and_looks(
+    watch: Callable[..., Stage], tmp_path: Path
+) -> None:
+    stage = watch(tmp_path / "not there", interval=15.0)
     stage.reactor.pump([15.0] * 3)
     assert stage.looks == 3
     (line,) = stage.lines
@@ -176,12 +191,11 @@ def test_where_the_system_cannot_tell_it_says_so_once_and_looks(tmp_path: Path) 
     stage.looks = 0
     (tmp_path / "not there" / "a.yaml").write_text("a")
     assert stage.settle() == 1
-    stage.watch.stopService()
 
 
-def test_after_the_stop_nothing_is_looked_at(tmp_path: Path) -> None:
+def test_after_the_stop_nothing_is_looked_at(watch: Callable[..., Stage], tmp_path: Path) -> None:
     before = descriptors()
-    stage = Stage(tmp_path, interval=15.0)
+    stage = watch(tmp_path, interval=15.0)
     (tmp_path / "a.yaml").write_text("a")
     stage.reactor.read()
     stage.watch.stopService()
@@ -196,20 +210,23 @@ def test_after_the_stop_nothing_is_looked_at(tmp_path: Path) -> None:
     assert descriptors() == before
 
 
-def test_what_else_goes_on_in_the_directory_is_not_looked_at(tmp_path: Path) -> None:
-    stage = Stage(tmp_path)
+def test_what_else_goes_on_in_the_directory_is_not_looked_at(
+    watch: Callable[..., Stage], tmp_path: Path
+) -> None:
+    stage = watch(tmp_path)
     stage.names = frozenset({"a.yaml"})
     stage.watch._watch()
     (tmp_path / "shim.log").write_text("busy")
     assert stage.settle() == 0
     (tmp_path / "a.yaml").write_text("a")
     assert stage.settle() == 1
-    stage.watch.stopService()
 
 
-def test_a_directory_that_another_takes_the_place_of_is_watched_again(tmp_path: Path) -> None:
+def test_a_directory_that_another_takes_the_place_of_is_watched_again(
+    watch: Callable[..., Stage], tmp_path: Path
+) -> None:
     (tmp_path / "conf").mkdir()
-    stage = Stage(tmp_path / "conf")
+    stage = watch(tmp_path / "conf")
     for number in range(3):
         (tmp_path / "next").mkdir()
         (tmp_path / "conf").rename(tmp_path / f"old{number}")
@@ -217,13 +234,13 @@ def test_a_directory_that_another_takes_the_place_of_is_watched_again(tmp_path: 
         assert stage.settle() == 1
         (tmp_path / "conf" / "a.yaml").write_text("a")
         assert stage.settle() == 1
-    stage.watch.stopService()
 
 
-def test_what_is_said_of_looking_is_said_again_when_it_changes(tmp_path: Path) -> None:
-    stage = Stage(tmp_path / "not there", interval=15.0)
+def test_what_is_said_of_looking_is_said_again_when_it_changes(
+    watch: Callable[..., Stage], tmp_path: Path
+) -> None:
+    stage = watch(tmp_path / "not there", interval=15.0)
     stage.watch.look_every(0)
     stage.watch._examine()
     assert len(stage.lines) == 2
     assert "changes of the configuration are noticed on SIGHUP only" in stage.lines[1]
-    stage.watch.stopService()

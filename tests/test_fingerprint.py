@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from image_cri_shim.config.document import SIZE_LIMIT
 from image_cri_shim.fingerprint import EVERY, fingerprint, places
 
 
@@ -62,9 +63,25 @@ def test_what_stands_in_which_file_matters(tmp_path: Path) -> None:
     assert fingerprint([str(one)]) != before
 
 
-def test_a_file_without_end_is_read_up_to_a_limit() -> None:
-    # Not a regular file, so it is not read at all.
-    assert fingerprint(["/dev/zero"])
+def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    os.mkfifo(path)
+    before = fingerprint([str(path)])
+    with path.open("r+b", buffering=0) as fifo:
+        fifo.write(b"somebody else's")
+        assert fingerprint([str(path)]) == before
+        assert fifo.read(100) == b"somebody else's"
+
+
+def test_a_file_is_read_up_to_a_limit(tmp_path: Path) -> None:
+    # What is longer is refused, whatever it says.
+    file = tmp_path / "a.yaml"
+    file.write_bytes(bytes(SIZE_LIMIT + 1))
+    before = fingerprint([str(file)])
+    file.write_bytes(bytes(SIZE_LIMIT + 1) + b"more")
+    assert fingerprint([str(file)]) == before
+    file.write_bytes(bytes(SIZE_LIMIT))
+    assert fingerprint([str(file)]) != before
 
 
 def test_a_name_that_is_no_utf_8_is_a_name(tmp_path: Path) -> None:

@@ -12,12 +12,11 @@ import attrs
 import pytest
 from twisted.logger import LogEvent, Logger, eventAsText
 
-from image_cri_shim.activation import take
 from image_cri_shim.config import Config
 from image_cri_shim.errors import SocketError
 from image_cri_shim.listeners import Listeners
 from image_cri_shim.socket_permissions import AS_IT_IS
-from image_cri_shim.unix_socket import Served, listen
+from image_cri_shim.unix_socket import Served
 
 
 class Server:
@@ -246,12 +245,6 @@ def test_a_passed_socket_whose_file_goes_is_replaced(tmp_path: Path, passed: Pas
     stage.listeners.look()
     assert stage.connects("passed.sock")
     stage.listeners.remove()
-
-
-def test_what_listen_and_take_return_can_be_served(tmp_path: Path) -> None:
-    served: list[Served] = [listen(str(tmp_path / "a.sock")), *take({}, os.getpid())]
-    for one in served:
-        one.remove()
 
 
 @pytest.mark.parametrize("name", ["passed.sock", "taken/shim.sock"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,28 +73,46 @@ def test_an_abstract_address_is_one() -> None:
         assert heard(receiver) == ["WATCHDOG=1"]
 
 
-def test_a_manager_that_is_busy_is_waited_for_when_it_matters(manager: socket.socket) -> None:
-    notifier = Notifier(manager.getsockname())
-    for _ in range(1000):
-        notifier.alive()
-    read = threading.Timer(0.05, lambda: [manager.recv(100) for _ in range(3)])
-    read.start()
-    notifier.ready("serving")
-    read.join()
-    manager.settimeout(0)
+def fill(manager: socket.socket) -> None:
+    """Send what nobody reads until there is no room for more."""
     with contextlib.suppress(BlockingIOError):
         while True:
-            last = manager.recv(100)
-    assert last == b"READY=1\nSTATUS=serving"
+            # A new socket each time, as the notifier has it: each has room of its own as well.
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.setblocking(False)
+                sender.sendto(b"X", manager.getsockname())
+
+
+def drained(manager: socket.socket) -> set[bytes]:
+    """Return all that has been said and not been read."""
+    found = set()
+    manager.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            found.add(manager.recv(100))
+    return found
+
+
+def test_a_manager_that_is_busy_is_waited_for_when_it_matters(manager: socket.socket) -> None:
+    fill(manager)
+    ready = threading.Thread(target=Notifier(manager.getsockname()).ready, args=("serving",))
+    ready.start()
+    ready.join(0.1)
+    assert ready.is_alive(), "it has not waited"
+    assert manager.recv(100) == b"X"
+    ready.join()
+    assert drained(manager) == {b"X", b"READY=1\nSTATUS=serving"}
 
 
 def test_a_manager_that_is_gone_or_does_not_read_harms_nobody(manager: socket.socket) -> None:
     Notifier("/nonexistent/notify").ready("x")
     Notifier("@nobody-listens-here").ready("x")
-    notifier = Notifier(manager.getsockname())
-    for _ in range(10_000):
-        notifier.alive()
     Notifier().ready("x")
+    fill(manager)
+    before = time.thread_time()
+    Notifier(manager.getsockname()).ready("x")
+    assert time.thread_time() - before < 0.2, "it has been busy waiting"
+    assert drained(manager) == {b"X"}
 
 
 @pytest.mark.parametrize(

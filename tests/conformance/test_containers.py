@@ -37,6 +37,8 @@ def pod(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             if is_whole(client, made):
                 break
             client.remove(BUSYBOX.config_digest)
+        else:
+            pytest.fail("no container can be made from what was pulled, three times in a row")
         yield made
         made.remove()
 

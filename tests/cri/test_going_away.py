@@ -117,11 +117,11 @@ def test_several_runtimes_may_be_going_away_at_once(
         runtime = Upstream(lambda: upstream.path, "v1")
         living = runtime._connector
         calls = []
-        for leaving in range(1, 4):
+        for going in range(1, 4):
             stream, release = await runtime.open(Method(b"/a/b"), REQUEST)
             await stream.read_headers()
             # Those that are leaving, and the next one.
-            await until(lambda: len(living.living) == leaving + 1)  # noqa: B023
+            await until(lambda: len(living.living) == going + 1)  # noqa: B023
             calls.append((stream, release))
         event.set()
         stream, release = calls.pop()
@@ -262,8 +262,6 @@ def test_a_client_that_goes_away_keeps_its_calls(
         upstream.next_call()
         wire.send(goaway(0))
         # Its PING is answered behind it, so the shim has seen it.
-        wire.h2.ping(b"12345678")
-        wire.flush()
-        wire.read()
+        wire.ping()
         shim.background.call(event.set)
         assert wire.answer(number).body == frame(b"here")

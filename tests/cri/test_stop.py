@@ -147,19 +147,25 @@ def test_nobody_new_is_taken(shim: Shim) -> None:
 
 
 def test_a_new_call_on_an_old_connection_is_refused_while_pulls_finish(
-    shim: Shim, upstream: ScriptedUpstream
+    shim: Shim, upstream: ScriptedUpstream, event: asyncio.Event
 ) -> None:
-    upstream.scripts["PullImage"] = hang
+    async def waiting(call: UpstreamCall) -> None:
+        await event.wait()
+        await reply(b"")(call)
+
+    upstream.scripts["PullImage"] = waiting
     with Wire(shim.path) as wire:
         wire.body(wire.start(PULL.encode()), frame(NGINX))
         upstream.next_call()
-        stop = stopping(shim, 0.3)
+        stop = stopping(shim, PATIENCE)
         while wire.going_away is None or wire.going_away.last_stream_id == HIGHEST:
             wire.read()
         # h2 would not send on a connection that is going away; a client may have sent before.
         wire.h2.state_machine.state = type(wire.h2.state_machine.state).CLIENT_OPEN
         number = wire.start(PULL.encode())
         assert wire.answer(number).reset == 7, "REFUSED_STREAM: it may be tried elsewhere"
+        assert not stop.done()
+        shim.background.call(event.set)
         stop.result(PATIENCE)
     assert len(upstream.of("PullImage")) == 1
 

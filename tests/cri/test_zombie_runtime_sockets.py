@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from tests.unix_socket.zombies import (
     DANGLING,
     DIRECTORIES,
     FILES,
+    LIVE,
     LOOP,
     STALE,
     Make,
@@ -35,34 +36,20 @@ NOBODY_LISTENS = "nobody listens on the runtime's socket {} (the runtime is down
 ABSENT = "the runtime's socket {} does not exist (is the runtime running?)"
 UNREACHABLE = "the runtime's socket {} cannot be reached: "
 
-OTHER_PROTOCOLS: dict[str, Make] = {
-    "datagram": lambda path, stack: _server(path, stack, socket.SOCK_DGRAM),
-    "seqpacket": lambda path, stack: _server(path, stack, socket.SOCK_SEQPACKET),
-}
-
-
-def _server(path: Path, stack: ExitStack, kind: int) -> None:
-    server = stack.enter_context(socket.socket(socket.AF_UNIX, kind))
-    server.bind(str(path))
-    if kind == socket.SOCK_SEQPACKET:
-        server.listen()
+OTHER_PROTOCOLS = {name: LIVE[name] for name in ("live datagram", "live seqpacket")}
 
 
 @pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture
-def runtime(background: Background, tmp_path: Path) -> Iterator[ScriptedUpstream]:
+def runtime(background: Background, tmp_path: Path) -> ScriptedUpstream:
     """The runtime, which has not started yet."""
-    runtime = ScriptedUpstream(background, str(tmp_path / "up.sock"))
+    return ScriptedUpstream(background, str(tmp_path / "up.sock"))
+
+
+def start(runtime: ScriptedUpstream, stack: ExitStack) -> None:
     runtime.scripts["ImageFsInfo"] = reply(b"here")
     runtime.scripts["Version"] = reply(b"")
-    yield runtime
-    if not runtime.stopped and runtime.connections:
-        runtime.stop()
+    runtime.start()
+    stack.callback(runtime.stop)
 
 
 def clear(path: Path) -> None:
@@ -73,18 +60,15 @@ def clear(path: Path) -> None:
         path.unlink()
 
 
-def comes_and_goes(
-    runtime: ScriptedUpstream, shim: Shim, path: Path, told: Callable[[str], bool]
-) -> None:
+def comes_and_goes(runtime: ScriptedUpstream, shim: Shim, stack: ExitStack, expected: str) -> None:
     """Assert what calls are told, that the shim lives, and that it finds the runtime."""
     client = shim.client()
     for method in (FS_INFO, STATUS, f"{IMAGES}PullImage", f"{IMAGES}RemoveImage"):
         answer = client.raw(method, NGINX, timeout=PATIENCE)
         assert answer.code is grpc.StatusCode.UNAVAILABLE
-        assert answer.details.startswith("image-cri-shim: ")
-        assert told(answer.details.removeprefix("image-cri-shim: ")), answer.details
-    clear(path)
-    runtime.start()
+        assert answer.details == f"image-cri-shim: {expected}"
+    clear(Path(runtime.path))
+    start(runtime, stack)
     # The first call after that finds it, though it comes in the middle of a pause.
     answer = client.raw(FS_INFO, timeout=PATIENCE)
     assert (answer.code, answer.body) == (grpc.StatusCode.OK, b"here")
@@ -103,7 +87,7 @@ def test_a_socket_on_which_nobody_listens(
     make(path, stack)
     shim = make_shim(runtime.path, version=version)
     expected = NOBODY_LISTENS.format(path)
-    comes_and_goes(runtime, shim, path, lambda told: told == expected)
+    comes_and_goes(runtime, shim, stack, expected)
 
 
 @each(DANGLING)
@@ -113,7 +97,7 @@ def test_a_link_to_nothing(
     path = Path(runtime.path)
     make(path, stack)
     expected = ABSENT.format(path)
-    comes_and_goes(runtime, make_shim(runtime.path), path, lambda told: told == expected)
+    comes_and_goes(runtime, make_shim(runtime.path), stack, expected)
 
 
 @each(DIRECTORIES, FILES)
@@ -124,7 +108,7 @@ def test_what_is_no_socket(
     make(path, stack)
     # The system does not tell these from a socket on which nobody listens.
     expected = NOBODY_LISTENS.format(path)
-    comes_and_goes(runtime, make_shim(runtime.path), path, lambda told: told == expected)
+    comes_and_goes(runtime, make_shim(runtime.path), stack, expected)
 
 
 @each(LOOP)
@@ -134,7 +118,7 @@ def test_a_link_that_leads_in_a_circle(
     path = Path(runtime.path)
     make(path, stack)
     expected = UNREACHABLE.format(path) + "Too many levels of symbolic links"
-    comes_and_goes(runtime, make_shim(runtime.path), path, lambda told: told == expected)
+    comes_and_goes(runtime, make_shim(runtime.path), stack, expected)
 
 
 @each(OTHER_PROTOCOLS)
@@ -144,11 +128,11 @@ def test_a_live_socket_of_a_program_that_is_no_runtime(
     path = Path(runtime.path)
     make(path, stack)
     expected = UNREACHABLE.format(path) + "Protocol wrong type for socket"
-    comes_and_goes(runtime, make_shim(runtime.path), path, lambda told: told == expected)
+    comes_and_goes(runtime, make_shim(runtime.path), stack, expected)
 
 
 def test_a_directory_that_is_not_there_yet(
-    background: Background, make_shim: Callable[..., Shim], tmp_path: Path
+    background: Background, make_shim: Callable[..., Shim], tmp_path: Path, stack: ExitStack
 ) -> None:
     # A runtime that has never run since the node was started.
     path = tmp_path / "run" / "containerd" / "containerd.sock"
@@ -156,26 +140,20 @@ def test_a_directory_that_is_not_there_yet(
     answer = client.raw(FS_INFO)
     assert answer.details == f"image-cri-shim: {ABSENT.format(path)}"
     path.parent.mkdir(parents=True)
-    runtime = ScriptedUpstream(background, str(path))
-    runtime.scripts["ImageFsInfo"] = reply(b"here")
-    runtime.start()
+    start(ScriptedUpstream(background, str(path)), stack)
     assert client.raw(FS_INFO, timeout=PATIENCE).body == b"here"
-    runtime.stop()
 
 
 def test_a_link_whose_runtime_comes_later(
-    background: Background, make_shim: Callable[..., Shim], tmp_path: Path
+    background: Background, make_shim: Callable[..., Shim], tmp_path: Path, stack: ExitStack
 ) -> None:
     # dockershim.sock, as a link to the socket of the program that has taken its place.
     link = tmp_path / "dockershim.sock"
     link.symlink_to("cri-dockerd.sock")
     client = make_shim(str(link)).client()
     assert client.raw(FS_INFO).details == f"image-cri-shim: {ABSENT.format(link)}"
-    runtime = ScriptedUpstream(background, str(tmp_path / "cri-dockerd.sock"))
-    runtime.scripts["ImageFsInfo"] = reply(b"here")
-    runtime.start()
+    start(ScriptedUpstream(background, str(tmp_path / "cri-dockerd.sock")), stack)
     assert client.raw(FS_INFO, timeout=PATIENCE).body == b"here"
-    runtime.stop()
 
 
 def test_a_runtime_that_has_bound_its_socket_is_found_when_it_listens(
@@ -206,5 +184,5 @@ def test_the_shim_finds_the_runtime_without_a_call(
     clear(path)
     if other(path).exists() and not other(path).is_dir():
         other(path).unlink()
-    runtime.start()
+    start(runtime, stack)
     assert wait_until(lambda: shim.background.call(lambda: shim.upstream.connected), PATIENCE)

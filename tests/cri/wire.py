@@ -53,6 +53,7 @@ class Wire:
         self.socket.connect(path)
         self.closed = False
         self.going_away: h2.events.ConnectionTerminated | None = None
+        self.pongs = 0
         self._answers: dict[int, WireAnswer] = {}
         self.h2 = h2.connection.H2Connection(
             h2.config.H2Configuration(
@@ -134,6 +135,8 @@ class Wire:
             answer = self._answers.get(getattr(event, "stream_id", 0) or 0)
             if isinstance(event, h2.events.ConnectionTerminated):
                 self.going_away = event
+            elif isinstance(event, h2.events.PingAckReceived):
+                self.pongs += 1
             if answer is None:
                 continue
             if isinstance(event, h2.events.ResponseReceived):
@@ -150,6 +153,15 @@ class Wire:
         # The other side may have closed the connection behind what it sent.
         with contextlib.suppress(BrokenPipeError):
             self.flush()
+
+    def ping(self) -> None:
+        """Return when a PING is answered: what was sent before it has been seen."""
+        before = self.pongs
+        self.h2.ping(b"12345678")
+        self.flush()
+        while self.pongs == before:
+            assert not self.closed, "the connection was closed"
+            self.read()
 
     def wait_closed(self) -> None:
         """Read until the other side closes the connection."""

@@ -150,6 +150,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     finally:
         made.close()
         subprocess.run(["umount", "--recursive", "--lazy", str(PLACE)], check=False)
+        PLACE.rmdir()
 
 
 @pytest.fixture(scope="session", params=RELEASES, ids=lambda release: f"debian{release.number}")

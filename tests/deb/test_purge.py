@@ -18,12 +18,29 @@ OTHERS = (
 )
 
 
+# What a daemon that was killed leaves in /run.
+SOCKETS = {
+    "image-cri-shim",
+    "image-cri-shim/admin.sock",
+    "image-cri-shim/admin.sock.lock",
+    "image-cri-shim.sock",
+    "image-cri-shim.sock.lock",
+}
+
+
+def running(chroot: Chroot) -> set[str]:
+    """Return what is in /run, where the daemon's sockets are."""
+    run = chroot.path("/run")
+    return {str(path.relative_to(run)) for path in run.rglob("*")}
+
+
 def used(chroot: Chroot) -> None:
-    """Leave all that a life leaves: state, drop-ins, compiled modules, a stale socket."""
+    """Leave all that a life leaves: state, drop-ins, compiled modules, stale sockets."""
     with Shim(chroot):
         pass
     with Shim(chroot) as shim:
         shim.kill()
+    assert running(chroot) >= SOCKETS
     chroot.path("/etc/image-cri-shim.d/10-tool.yaml").write_text("debug: true\n")
     chroot.path("/var/lib/image-cri-shim").mkdir(exist_ok=True)
     chroot.path("/var/lib/image-cri-shim/something").write_text("")
@@ -36,6 +53,7 @@ def test_a_removal_keeps_the_configuration_and_a_purge_removes_it(chroot: Chroot
     assert not chroot.path(PROGRAM).exists()
     chroot.run("apt-get", "purge", "--yes", package.NAME)
     assert chroot.named() == set()
+    assert not [name for name in running(chroot) if "image-cri-shim" in name]
 
 
 def test_a_purge_leaves_no_file_no_user_and_no_unit(
@@ -44,6 +62,7 @@ def test_a_purge_leaves_no_file_no_user_and_no_unit(
     used(chroot)
     chroot.run("apt-get", "purge", "--yes", "--autoremove", package.NAME)
     assert chroot.named() == set()
+    assert not [name for name in running(chroot) if "image-cri-shim" in name]
     with Chroot(lab.directory(), lab.installed(release).base) as before:
         new = chroot.files() - before.files()
         for file in ("/etc/passwd", "/etc/group"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections import Counter
 from types import TracebackType
 from typing import Self
@@ -161,5 +162,9 @@ class Callers:
         trace: TracebackType | None,
     ) -> None:
         self._over.set()
+        # A call that is lost may last its time-out, and the next one has been begun meanwhile.
+        end = time.monotonic() + 2 * SECONDS + 5
         for thread in self._threads:
-            thread.join(SECONDS)
+            thread.join(max(0.0, end - time.monotonic()))
+        hanging = sum(thread.is_alive() for thread in self._threads)
+        assert hanging == 0, f"{hanging} callers still wait; {self.outcomes}"

@@ -60,7 +60,9 @@ def test_without_a_network_it_starts_and_serves_what_needs_none(
     answer = client.raw("/runtime.v1.ImageService/PullImage", b"\x0a\x0f\x0a\x0dgone.test/a:1")
     # The registry cannot be asked; the runtime tries the origin, and says what it finds.
     assert answer.code.name != "OK"
-    assert "hub.test:5000" in shim.text()
+    shim.wait_for("PullImage gone.test/a:1 -> ")
+    (decision,) = shim.lines("PullImage gone.test/a:1 -> ")
+    assert "hub.test:5000: unknown" in decision
     assert "lookup gone.test: no such host" in answer.details
 
 

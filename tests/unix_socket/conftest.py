@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    """Closes what a test opens."""
-    with ExitStack() as stack:
-        yield stack
 
 
 @pytest.fixture

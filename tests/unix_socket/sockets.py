@@ -18,6 +18,10 @@ from image_cri_shim.unix_socket import SocketError, check, listen
 ROOT = Path(__file__).resolve().parents[2]
 NOBODY = 65534
 
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root may give a file to another user"
+)
+
 
 def serve(path: Path, stack: ExitStack, kind: int = socket.SOCK_STREAM) -> socket.socket:
     """Be another program that serves a socket."""
@@ -85,7 +89,7 @@ def is_free(path: Path, stack: ExitStack) -> None:
     assert stat.S_ISSOCK(path.lstat().st_mode)
 
 
-def child(script: str, *arguments: Path) -> str:
+def child(script: str, *arguments: Path | str) -> str:
     """Run a script in a process of its own, where it may watch what Python does to files."""
     ended = subprocess.run(
         [sys.executable, "-c", script, *map(str, arguments)],

@@ -120,7 +120,7 @@ print(str(found).removeprefix(path), os.listdir(directory))
 
 
 def overtaken(path: Path, event: str, what: str) -> str:
-    return child(OVERTAKEN, path, Path(event), Path(what)).rstrip("\n")
+    return child(OVERTAKEN, path, event, what).rstrip("\n")
 
 
 @pytest.mark.parametrize("what", ["listens", "is bound"])

@@ -20,11 +20,10 @@ from tests.unix_socket.sockets import (
     leave_stale,
     mode,
     names,
+    needs_root,
     umask,
     without_privileges,
 )
-
-root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file to another user")
 
 
 def refused(path: Path, permissions: Permissions, like: str | None = None) -> str:
@@ -47,7 +46,7 @@ def test_the_configured_mode_wins_over_the_runtimes(
     assert mode(tmp_path / "s") == wanted
 
 
-@root
+@needs_root
 def test_owner_and_group_are_given_by_number_though_nobody_has_them(
     tmp_path: Path, stack: ExitStack
 ) -> None:
@@ -57,7 +56,7 @@ def test_owner_and_group_are_given_by_number_though_nobody_has_them(
     assert (status.st_uid, status.st_gid) == (54321, 65432)
 
 
-@root
+@needs_root
 def test_owner_and_group_are_given_by_name(tmp_path: Path, stack: ExitStack) -> None:
     user, group = pwd.getpwuid(1), grp.getgrgid(2)
     permissions = Permissions(owner=user.pw_name, group=group.gr_name)
@@ -66,7 +65,7 @@ def test_owner_and_group_are_given_by_name(tmp_path: Path, stack: ExitStack) -> 
     assert (status.st_uid, status.st_gid) == (1, 2)
 
 
-@root
+@needs_root
 def test_each_that_is_not_configured_is_the_runtimes(tmp_path: Path, stack: ExitStack) -> None:
     like = tmp_path / "runtime"
     leave_stale(like)
@@ -121,7 +120,7 @@ def test_a_name_that_means_nobody_is_refused_in_advance(
     assert names(tmp_path) == []
 
 
-@root
+@needs_root
 @pytest.mark.parametrize(
     ("permissions", "what", "key"),
     [
@@ -150,7 +149,7 @@ def test_who_is_not_root_may_configure_what_they_are(everybodys: Path, stack: Ex
     assert (everybodys / "s").is_socket()
 
 
-@root
+@needs_root
 def test_who_is_not_root_takes_of_the_runtimes_socket_what_may_be_taken(
     everybodys: Path, stack: ExitStack
 ) -> None:
@@ -179,7 +178,7 @@ print(json.dumps([stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid]))
 """
 
 
-@root
+@needs_root
 def test_the_runtimes_group_is_given_by_whoever_is_in_it(everybodys: Path) -> None:
     like = everybodys / "runtime"
     leave_stale(like)
@@ -188,7 +187,7 @@ def test_the_runtimes_group_is_given_by_whoever_is_in_it(everybodys: Path) -> No
     assert json.loads(child(UNPRIVILEGED, everybodys, like)) == [0o660, NOBODY, 77]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a socket away")
+@needs_root
 def test_the_power_to_give_away_is_enough_to_take_back(tmp_path: Path) -> None:
     # As the hardened unit has it: of root's powers CAP_CHOWN alone.
     script = """

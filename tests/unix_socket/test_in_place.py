@@ -17,11 +17,11 @@ from tests.unix_socket.sockets import (
     leave_stale,
     mode,
     names,
+    needs_root,
     serve,
+    umask,
     without_privileges,
 )
-
-root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file to another user")
 
 
 @pytest.fixture
@@ -85,11 +85,8 @@ def test_a_socket_that_was_renamed_is_not_in_place_and_its_new_name_stays(
 @pytest.mark.parametrize("wanted", [0o600, 0o666, 0o660, 0o622])
 def test_the_mode_is_changed_in_place_whatever_the_umask(listener: Listener, wanted: int) -> None:
     inode = os.stat(listener.path).st_ino
-    before = os.umask(0o077)
-    try:
+    with umask(0o077):
         listener.permit(Permissions(mode=wanted))
-    finally:
-        os.umask(before)
     assert mode(Path(listener.path)) == wanted
     assert os.stat(listener.path).st_ino == inode
     assert listener.in_place()
@@ -111,7 +108,7 @@ def test_what_is_no_longer_configured_is_as_the_runtimes_again(
     assert mode(Path(listener.path)) == 0o660
 
 
-@root
+@needs_root
 def test_owner_and_group_are_changed_in_place_and_back(listener: Listener, tmp_path: Path) -> None:
     native = owners(listener.path)
     listener.permit(Permissions(owner="1234", group="4321"))
@@ -135,7 +132,7 @@ def test_an_unknown_name_is_refused_and_nothing_changes(listener: Listener) -> N
     assert mode(Path(listener.path)) == 0o660
 
 
-@root
+@needs_root
 def test_what_may_not_be_given_is_refused_and_nothing_changes(
     everybodys: Path, stack: ExitStack
 ) -> None:
@@ -195,7 +192,7 @@ print(json.dumps(seen))
 """
 
 
-@root
+@needs_root
 def test_meanwhile_nobody_may_use_it_who_may_neither_before_nor_after(tmp_path: Path) -> None:
     seen = json.loads(child(WIDER, tmp_path / "s"))
     # Narrowed to what both have, then given to the other group, then opened.
@@ -220,7 +217,7 @@ except SocketError as error:
 """
 
 
-@root
+@needs_root
 def test_what_fails_half_way_is_taken_back(everybodys: Path) -> None:
     told, permissions, group = json.loads(child(HALF_WAY, everybodys))
     assert "it may not be given to the user 0" in told

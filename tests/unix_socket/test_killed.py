@@ -57,12 +57,12 @@ print(sorted(left))
 
 
 def test_the_next_start_cleans_up_wherever_the_last_one_was_killed(tmp_path: Path) -> None:
-    assert child(KILLED, tmp_path / "s", Path("free")) == (
+    assert child(KILLED, tmp_path / "s", "free") == (
         f"{[(), ('.s.new', 's.lock'), ('s', 's.lock'), ('s.lock',)]}\n"
     )
 
 
 def test_so_it_does_when_an_older_socket_was_there_as_well(tmp_path: Path) -> None:
-    assert child(KILLED, tmp_path / "s", Path("stale")) == (
+    assert child(KILLED, tmp_path / "s", "stale") == (
         f"{[('.s.new', 's', 's.lock'), ('s',), ('s', 's.lock')]}\n"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +13,9 @@ from pathlib import Path
 from tests.deb.support.chroot import Chroot
 from tests.deb.support.layer import Layer
 from tests.deb.support.release import Release
-from tests.support.processes import environment_without_proxies
 
 ROOT = Path(__file__).resolve().parents[3]
 Done = subprocess.CompletedProcess[str]
-Layers = Callable[[Release], tuple[Path, ...]]
 
 
 @dataclass(frozen=True)
@@ -83,11 +81,11 @@ def build_again(directory: Path) -> Path:
 
 
 def _run(*command: str, cwd: Path | None = None, extra: Mapping[str, str] | None = None) -> Done:
-    kept = {k: v for k, v in os.environ.items() if k.lower().endswith("_proxy")}
     return subprocess.run(
         command,
         cwd=cwd,
-        env={**environment_without_proxies(extra), **kept},
+        # With its proxies: some ask the archive.
+        env={**os.environ, **(extra or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
