@@ -31,7 +31,8 @@ from image_cri_shim.config.sockets import KNOWN_SOCKETS
 from image_cri_shim.errors import ConfigError, Problem
 from image_cri_shim.fingerprint import Files
 from image_cri_shim.listeners import permissions_of
-from image_cri_shim.logs import connect_standard_logging, logger
+from image_cri_shim.logs import configure, connect_standard_logging, logger, observer
+from image_cri_shim.logs.outlet import occupy_standard_descriptors
 from image_cri_shim.reload import hold_hangups
 from image_cri_shim.sd_notify import Notifier
 
@@ -72,12 +73,24 @@ class Options(usage.Options):
             Twisted 22.4.
         """
         hold_hangups()
+        # Before anything is opened for good.
+        occupy_standard_descriptors()
         # twistd's own options; a command line that is parsed without it has none.
         parent = cast("usage.Options | None", getattr(self, "parent", None))
         try:
             install_reactor(forks=parent is not None and not parent.get("nodaemon", True))
         except WrongReactor as error:
             sys.exit(str(error))
+        if parent is not None:
+            _choose_log(parent)
+
+
+def _choose_log(twistd: usage.Options) -> None:
+    """Let twistd write our log, unless it was told about one, or keeps one as a daemon."""
+    told = any(twistd.get(option) for option in ("logfile", "syslog", "logger"))
+    if not told and (twistd.get("nodaemon") or twistd.get("debug")):
+        # twistd looks for what has this name when all options are read.
+        twistd["logger"] = f"{observer.__module__}.{observer.__name__}"
 
 
 def makeService(
@@ -101,6 +114,8 @@ def makeService(
             notifier.status(f"the configuration is refused: {error.problems[0]}")
             _wait_for_change(watched, seen)
         raise SystemExit(EX_CONFIG) from error
+    # What was logged until now is written when twistd has a log, so in this format as well.
+    configure(config)
     _check_runtime(config)
     try:
         inherited = activation.take(os.environ, os.getpid())
@@ -158,13 +173,13 @@ def reader(options: Options, default: str = DEFAULT_CONFIG) -> Callable[[], Conf
         nonlocal required, running
         required = required or os.path.lexists(path)
         if not required and not drop_ins(path):
-            logger("image-cri-shim").warn("{path} does not exist; the defaults apply", path=path)
+            logger("config").warn("{path} does not exist; the defaults apply", path=path)
             config = Config()
         else:
             config = load(path, required=required)
             exposed = exposure(path, config)
             if exposed:
-                logger("image-cri-shim").warn("{exposed}", exposed=exposed)
+                logger("config").warn("{exposed}", exposed=exposed)
         if required and config is NOTHING_SAID and running not in (None, config):
             # Written in two steps, or cut off: nobody goes back to all defaults this way.
             problem = "it is empty now; if the defaults are meant, write one of them, or restart"

@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred, inlineCallbacks
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from image_cri_shim.clock import Clock
 from image_cri_shim.decision import Candidate, LookUp, Outcome, Registry
+from image_cri_shim.logs import logger
 from image_cri_shim.reference import ImageReference
 from image_cri_shim.registry.agent import PoolingAgent, make_agent
 from image_cri_shim.registry.answer import Answer, Finding
@@ -66,7 +66,7 @@ class RegistryClient:
         it refuses HEAD; 0 not at all.
     """
 
-    _log = Logger()
+    _log = logger("registry")
 
     def __init__(
         self, clock: Clock, agent: PoolingAgent, registry: Registry, keyring: Keyring, ttl: float
