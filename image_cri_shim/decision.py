@@ -189,9 +189,11 @@ class Pull:
     :ivar attempts: none if it was no image reference and went to the runtime as it was.
     :ivar error: why it failed, or empty.
     :ivar elapsed: seconds from the request to the answer.
+    :ivar image_ref: what the runtime calls the image that it pulled; empty if it failed.
     """
 
     image: str
     attempts: tuple[Attempt, ...]
     error: str
     elapsed: float
+    image_ref: str = ""

@@ -2,108 +2,78 @@
 
 from __future__ import annotations
 
-import attrs
 from twisted.logger import Logger
 
-from image_cri_shim.decision import Candidate, Decision, LookUp, Outcome, Pull
-from image_cri_shim.redaction import Redactor
-
-# What is shown of a name; few image references are longer.
-_SHOWN = 600
-_ONE_LINE = Redactor()
+from image_cri_shim.pull_book import Event
+from image_cri_shim.pull_record import PullRecord
+from image_cri_shim.reason import shown_duration
 
 
 class PullLog:
     """Writes decisions and pulls to the log.
+
+    Events have the record itself in them, as ``pull``, for logs with fields of their own.
 
     :param log: where to.
     """
 
     def __init__(self, log: Logger) -> None:
         self._log = log
-        self.redactor = Redactor()
 
-    def decided(self, image: str, decision: Decision) -> None:
+    def note(self, event: Event, pull: PullRecord) -> None:
+        """Log what has happened to a pull; see ``PullBook.watch``."""
+        if event is Event.DECIDED:
+            self._decided(pull)
+        elif event is Event.ENDED:
+            self._ended(pull)
+
+    def _decided(self, pull: PullRecord) -> None:
         """Log what is pulled first, and why; or why nothing can be."""
         self._log.info(
-            "PullImage {image} -> {name} ({why})",
-            image=image,
-            name=decision.attempts[0].name if decision.attempts else "nothing",
-            # Masking its own words would give a secret away; but they may name what others named.
-            why=_ONE_LINE.clean(explain(decision)),
+            "PullImage {image} -> {name} ({why}) {about}",
+            image=pull.image,
+            name=pull.name or "nothing",
+            why=pull.reason,
+            about=_about(pull),
+            pull=pull,
         )
 
-    def pulled(self, pull: Pull) -> None:
+    def _ended(self, pull: PullRecord) -> None:
         """Log how a pull ended, with every attempt that failed."""
-        failures = [f"{a.candidate.name}: {a.error}" for a in pull.attempts if a.error]
+        failures = [f"{one.name}: {one.error}" for one in pull.attempts if one.error]
         if pull.error and not (pull.attempts and pull.attempts[-1].error == pull.error):
             # Given up, or gone wrong, before an attempt or after one.
             failures.append(pull.error)
         failed = "; ".join(failures)
-        image = self.redactor.clean(pull.image)
-        if len(image) > _SHOWN:
-            image = f"{image[:_SHOWN]}..."
+        elapsed = shown_duration(pull.seconds or 0.0)
         if not pull.error:
-            after = f", after {failed}" if failed else ""
             # A source that could not be pulled from is something to look after.
             write = self._log.warn if failed else self._log.info
             write(
-                "PullImage {image}: pulled {name} in {elapsed}{after}",
-                image=image,
-                name=pull.attempts[-1].candidate.name if pull.attempts else "as it is",
-                elapsed=_duration(pull.elapsed),
-                after=self.redactor.clean(after),
+                "PullImage {image}: pulled {name} in {elapsed}{after} {about}",
+                image=pull.image,
+                name=pull.attempts[-1].name if pull.attempts else "as it is",
+                elapsed=elapsed,
+                after=f", after {failed}" if failed else "",
+                about=_about(pull),
+                pull=pull,
             )
         else:
             self._log.warn(
-                "PullImage {image}: failed after {elapsed}: {why}",
-                image=image,
-                elapsed=_duration(pull.elapsed),
-                why=self.redactor.clean(failed),
+                "PullImage {image}: failed after {elapsed}: {why} {about}",
+                image=pull.image,
+                elapsed=elapsed,
+                why=failed,
+                about=_about(pull),
+                pull=pull,
             )
 
 
-def explain(decision: Decision) -> str:
-    """Say in a few words why a decision is what it is: ``offline, present, 12 ms``."""
-    first = decision.attempts[0] if decision.attempts else None
-    found = None if first is None else decision.look_up(first)
-    words = [] if first is None else _chosen(first, found)
-    words += [_answered(answer) for answer in decision.look_ups if answer is not found]
-    words += [_duration(decision.elapsed)] if decision.look_ups else []
-    if decision.excluded:
-        words.append(f"left alone by {decision.excluded} of {decision.rule}")
-    elif decision.rule and decision.attempts:
-        words.append(f"by {decision.rule}")
-    forbidden = [] if decision.attempts else [f"origin not allowed by {decision.rule}"]
-    return "; ".join(filter(None, (", ".join(words), *forbidden)))
-
-
-def _chosen(candidate: Candidate, found: LookUp | None) -> list[str]:
-    """Say what kind of source was chosen, and what is known of it."""
-    if found is None:
-        return [_as_written(candidate)]
-    if found.outcome is not Outcome.PRESENT:
-        return [candidate.label, "tried although unknown", _answered(found)]
-    cached = ["cached"] if found.cached else []
-    return [candidate.label, found.outcome.value, *cached]
-
-
-def _answered(look_up: LookUp) -> str:
-    """Say what a registry answered: ``sealos.hub:5000: absent (404, cached)``."""
-    if look_up.slow:
-        return f"{look_up.candidate.source}: slow"
-    if not look_up.cached:
-        return str(look_up)
-    return str(attrs.evolve(look_up, detail=", ".join(filter(None, (look_up.detail, "cached")))))
-
-
-def _as_written(candidate: Candidate) -> str:
-    registry = candidate.registry
-    if registry is None:
-        return candidate.label
-    has = "with" if registry.has_credentials else "without"
-    return f"a configured registry's own name, {has} configured credentials"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+def _about(pull: PullRecord) -> str:
+    """Say whose pull it is: ``[4f1c-12, kubelet (pid 812, uid 0)]``."""
+    parts = [pull.call]
+    if pull.client is not None:
+        parts.append(str(pull.client))
+    if pull.trace:
+        parts.append(f"trace {pull.trace}")
+    return f"[{', '.join(parts)}]"

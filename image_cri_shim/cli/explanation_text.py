@@ -8,7 +8,7 @@ from image_cri_shim.cli.explanation import Asked, Explanation
 from image_cri_shim.cli.terminal import columns, one_line, seconds
 from image_cri_shim.decision import Outcome
 from image_cri_shim.policy import Plan
-from image_cri_shim.pull_log import explain
+from image_cri_shim.reason import explain
 from image_cri_shim.reference import DEFAULT_DOMAIN, DEFAULT_TAG, ImageReference
 
 # Where the values begin.

@@ -39,20 +39,24 @@ class Attempts:
     :ivar find_credentials: finds those that a registry was configured with.
     :ivar configured: keeps the configured secrets from the client: also those that it comes to
         know.
+    :ivar call_id: tells the call's lines of the log.
     :ivar made: the attempts.
     :ivar error: why the last one failed, or all of them did; empty if it pulled.
     :ivar cut_short: whether the last one was ended, by a deadline or a cancellation.
     :ivar used_up: whether it was the shim's own deadline, in place of one that the client set.
+    :ivar image_ref: what the runtime calls the image once it is pulled.
     """
 
     call: Call
     request: PullRequest
     find_credentials: FindCredentials
     configured: Redactor
+    call_id: str = ""
     made: list[Attempt] = attrs.field(factory=list)
     error: str = ""
     cut_short: bool = False
     used_up: bool = False
+    image_ref: str = ""
     _answer: Answer | None = None
     _answered: int = -1
     _interruption: str = ""
@@ -151,7 +155,13 @@ class Attempts:
             why = self.redactor.clean(str(error) or type(error).__name__)
             if candidate.rewritten:
                 raise _NoCredentials(f"no credentials for {registry.name}: {why}") from error
-            _log.warning("%s is pulled without credentials: %s", candidate.name, why)
+            _log.warning(
+                "%s is pulled without credentials: %s [%s]",
+                candidate.name,
+                why,
+                self.call_id,
+                extra={"call": self.call_id},
+            )
         if credentials is not None:
             self.configured = self.configured.extended(credentials.spellings())
         return self.request.for_candidate(candidate, credentials)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import attrs
 
 from image_cri_shim.cri.status import Answer, Code, RpcError
@@ -18,6 +20,7 @@ class Call:
     :ivar deadline: when it must be over, on the event loop's clock; None for never.
     :ivar message: the request's message with its prefix.
     :ivar upstream: the runtime that answers.
+    :ivar stream: the client's; it is told how long the runtime was waited for.
     """
 
     headers: Headers
@@ -25,6 +28,7 @@ class Call:
     deadline: float | None
     message: bytes
     upstream: Upstream
+    stream: RawStream
 
     @property
     def payload(self) -> bytes:
@@ -39,7 +43,12 @@ class Call:
         :raises RpcError: as ``Upstream.unary``.
         """
         headers = forwarded(self.headers, self.deadline, parsed=True)
-        return await self.upstream.unary(method or self.method, headers, message)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            return await self.upstream.unary(method or self.method, headers, message)
+        finally:
+            self.stream.in_runtime += loop.time() - started
 
 
 async def read_call(
@@ -64,7 +73,7 @@ async def read_call(
             # gRPC's "Compression": who refuses says what would be taken.
             [(b"grpc-accept-encoding", b"identity")],
         )
-    return Call(headers, method, deadline, message, upstream)
+    return Call(headers, method, deadline, message, upstream, stream)
 
 
 async def write_answer(stream: RawStream, answer: Answer) -> None:

@@ -12,15 +12,21 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
+from google.protobuf.message import DecodeError
+
+from image_cri_shim.cri._generated import cri_pb2
 from image_cri_shim.cri.channel import RawChannel
 from image_cri_shim.cri.status import CONTENT_TYPE, Answer, Code, RpcError, frame, header
 from image_cri_shim.cri.stream import BadFrame, Headers, MessageTooLarge, RawStream, StreamLost
-from image_cri_shim.cri.versions import V1, Method, negotiate
+from image_cri_shim.cri.versions import RUNTIME_SERVICE, V1, Method, negotiate, parse_method
+from image_cri_shim.redaction import Redactor
 
 _log = logging.getLogger(__name__)
 
 # Seconds between two questions for its version to a runtime that knew none.
 _ASK_AGAIN = 1.0
+# What is kept of a runtime's name and of its version.
+_NAME_SHOWN = 100
 _EMPTY = frame(b"")
 # Whether the runtime knows it or not, it answers.
 _HEALTH = b"/grpc.health.v1.Health/Check"
@@ -64,12 +70,14 @@ class Connection:
     :ivar version: the CRI version to speak.
     :ivar decided: whether the runtime was found to speak it, or it was configured; if not, it is
         only assumed.
+    :ivar program: the runtime's name and version, once it has introduced itself.
     """
 
     def __init__(self, path: str, gone: Callable[[Connection], None]) -> None:
         self.path = path
         self.version = V1
         self.decided = False
+        self.program = ("", "")
         self._channel = RawChannel(path, partial(gone, self))
         self._running = 0
         self._retired = False
@@ -134,6 +142,20 @@ class Connection:
         self.version, self.decided = found, True
         _log.info("the runtime at %s speaks CRI %s", self.path, found)
 
+    async def introduce(self) -> None:
+        """Ask the runtime what it is, for people; what does not say so stays without a name."""
+        method = parse_method(f"/runtime.{self.version}.{RUNTIME_SERVICE}/Version".encode("ascii"))
+        try:
+            answer = await self._answer(method.path, _EMPTY)
+            told = cri_pb2.VersionResponse.FromString(answer.payload)
+        except (StreamLost, BadFrame, MessageTooLarge, NotGrpc, DecodeError, UnicodeDecodeError):
+            return
+        clean = Redactor().clean
+        self.program = (
+            clean(told.runtime_name[:_NAME_SHOWN]),
+            clean(told.runtime_version[:_NAME_SHOWN]),
+        )
+
     async def alive(self, question: bytes = _EMPTY) -> bool:
         """Wait for the runtime's answer to a call without effect; False if the connection goes.
 
@@ -190,10 +212,13 @@ class Connection:
             self.close()
 
     async def _ask(self, path: bytes, message: bytes = _EMPTY) -> int:
+        return (await self._answer(path, message)).code
+
+    async def _answer(self, path: bytes, message: bytes) -> Answer:
         stream, release = await self._open(path, _QUESTION)
         try:
             await stream.write_frame(message, end=True)
-            return (await read_answer(stream, await stream.read_headers())).code
+            return await read_answer(stream, await stream.read_headers())
         finally:
             stream.abandon()
             release()

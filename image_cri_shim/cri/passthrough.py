@@ -36,7 +36,12 @@ async def forward(  # noqa: PLR0917 - a call is all of these
         message = await stream.read_frame()
         if stream.exhausted:
             # The usual request is all here before its call begins; it needs no task.
-            up, release, first = await upstream.begin(method, sent, message)
+            loop = asyncio.get_running_loop()
+            started = loop.time()
+            try:
+                up, release, first = await upstream.begin(method, sent, message)
+            finally:
+                stream.in_runtime += loop.time() - started
             try:
                 await _answer(stream, Source(up, upstream), first, translate)
             finally:

@@ -9,6 +9,7 @@ from typing import Protocol
 import attrs
 from google.protobuf.message import DecodeError
 
+from image_cri_shim.call_identity import CallIdentity
 from image_cri_shim.config.settings import OriginalNames
 from image_cri_shim.credentials import Credentials
 from image_cri_shim.cri._generated import cri_pb2
@@ -85,26 +86,46 @@ class Routing:
     original_names: OriginalNames = "keep"
 
 
+class Watched(Protocol):
+    """Who wants to know what becomes of one pull."""
+
+    def decided(self, decision: Decision) -> None:
+        """Take note of the first decision, before anything is pulled."""
+
+    def trying(self, candidate: Candidate, decision: Decision) -> None:
+        """Take note of what the runtime is asked for now, and of the last decision."""
+
+    def ended(self, pull: Pull) -> None:
+        """Take note of the end, whichever it is."""
+
+
 class Observer(Protocol):
     """Who wants to know what is pulled from where."""
 
-    def decided(self, image: str, decision: Decision) -> None:
-        """Take note of the first decision of a pull, before anything is pulled."""
+    def began(self, image: str, identity: CallIdentity) -> Watched:
+        """Take note of a pull that begins."""
 
-    def pulled(self, pull: Pull) -> None:
-        """Take note of a pull that is over, one way or the other."""
+
+async def _recorded() -> None:
+    return None
 
 
 class Puller:
     """Pulls images from where the policy and the registries say.
 
     :param observer: is told of decisions and outcomes.
+    :param recorded: waits, but never for long, until what the observer was told is on the disk.
     """
 
-    def __init__(self, observer: Observer) -> None:
+    def __init__(
+        self, observer: Observer, recorded: Callable[[], Awaitable[None]] = _recorded
+    ) -> None:
         self._observer = observer
+        self._recorded = recorded
 
-    async def pull_image(self, call: Call, routing: Routing, naming: Naming) -> Answer:
+    async def pull_image(
+        self, call: Call, identity: CallIdentity, routing: Routing, naming: Naming
+    ) -> Answer:
         """Answer PullImage.
 
         A pull that succeeds, fails for good or was the only attempt is answered as the runtime
@@ -116,28 +137,36 @@ class Puller:
         """
         request = read_pull_request(call)
         started = _now()
-        attempts = Attempts(call, request, routing.credentials, routing.redactor)
+        watched = self._observer.began(request.image, identity)
+        attempts = Attempts(call, request, routing.credentials, routing.redactor, identity.call)
         error = ""
+        failure: Exception | None = None
         try:
             if _is_for_the_runtime(attempts, routing.policy):
                 answer = await call.unary(call.message)
                 error = "" if answer.code == Code.OK else describe(answer, attempts.redactor)
+                attempts.image_ref = "" if error else _told(answer).image_ref
                 answer = attempts.for_client(answer)
             else:
-                answer = await self._pull(attempts, routing, naming)
+                answer = await self._pull(attempts, watched, routing, naming)
                 error = attempts.error
         except asyncio.CancelledError:
             error = attempts.interrupted()
             raise
-        except Exception as failure:
-            error = str(failure) or type(failure).__name__
-            raise
+        except Exception as failed:  # noqa: BLE001 - it is raised again once it is recorded
+            error = str(failed) or type(failed).__name__
+            failure = failed
         finally:
-            pull = Pull(request.image, tuple(attempts.made), error, _now() - started)
-            self._observer.pulled(pull)
+            made, took = tuple(attempts.made), _now() - started
+            watched.ended(Pull(request.image, made, error, took, attempts.image_ref))
+        await self._recorded()
+        if failure is not None:
+            raise failure
         return answer
 
-    async def _pull(self, attempts: Attempts, routing: Routing, naming: Naming) -> Answer:
+    async def _pull(
+        self, attempts: Attempts, watched: Watched, routing: Routing, naming: Naming
+    ) -> Answer:
         """Pull one candidate after the other until one succeeds or none is left.
 
         After each that failed it is decided again what is next: the registries behind it were
@@ -145,10 +174,11 @@ class Puller:
         """
         image = attempts.request.image
         decision = await routing.resolve(image)
-        self._observer.decided(image, decision)
+        watched.decided(decision)
         failed: list[Candidate] = []
         asked = {one.candidate.name: one for one in decision.look_ups}
         while (candidate := _next(decision, failed)) is not None:
+            watched.trying(candidate, decision)
             try:
                 answer = await attempts.pull(candidate)
             except (asyncio.CancelledError, RpcError):
@@ -157,6 +187,7 @@ class Puller:
             if answer is not None:
                 if answer.code == Code.OK:
                     told = _told(answer)
+                    attempts.image_ref = told.image_ref
                     configured = candidate.registry is not None
                     # Its digests are not told, and nobody may ask before its tag has moved on.
                     status = None

@@ -12,9 +12,11 @@ from typing import cast
 
 from google.protobuf.message import DecodeError
 
+from image_cri_shim.cri.account import account
 from image_cri_shim.cri.call import Call, read_call, write_answer
 from image_cri_shim.cri.containers import create_container
 from image_cri_shim.cri.health import HEALTH, Health
+from image_cri_shim.cri.identity import identity_of
 from image_cri_shim.cri.listener import LEAVING_PATIENCE, RawServer
 from image_cri_shim.cri.listing import stream_images
 from image_cri_shim.cri.local import image_status, list_images, remove_image
@@ -34,7 +36,15 @@ from image_cri_shim.cri.status import (
 )
 from image_cri_shim.cri.stream import BadFrame, Headers, MessageTooLarge, RawStream, StreamLost
 from image_cri_shim.cri.translation import translation
-from image_cri_shim.cri.versions import IMAGE_SERVICE, RUNTIME_SERVICE, Method, parse_method
+from image_cri_shim.cri.versions import (
+    IMAGE_SERVICE,
+    RUNTIME_SERVICE,
+    Method,
+    parse_method,
+    shown,
+)
+from image_cri_shim.measurements import CallMeasurements
+from image_cri_shim.redaction import Redactor
 
 _log = logging.getLogger(__name__)
 
@@ -48,13 +58,24 @@ class CriServer:
     :param routing: returns what the next call is decided by.
     :param observer: is told of decisions and pulls.
     :param memory: what was pulled as what.
+    :param measurements: what the clients' calls come to.
+    :param recorded: as for ``Puller``.
     """
 
-    def __init__(self, routing: Callable[[], Routing], observer: Observer, memory: Memory) -> None:
+    def __init__(
+        self,
+        routing: Callable[[], Routing],
+        observer: Observer,
+        memory: Memory,
+        *,
+        measurements: CallMeasurements | None = None,
+        recorded: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._measurements = CallMeasurements() if measurements is None else measurements
         self._routing = routing
         self._memory = memory
         self._named: tuple[Routing, Naming] | None = None
-        self._puller = Puller(observer)
+        self._puller = Puller(observer) if recorded is None else Puller(observer, recorded)
         self._health = Health(lambda: routing().upstream)
         self._bounded: set[asyncio.Task[None]] = set()
         self._server = RawServer(self._serve)
@@ -75,6 +96,16 @@ class CriServer:
     def full(self) -> bool:
         """Whether a client that comes is refused, for there are too many."""
         return self._server.full
+
+    @property
+    def clients(self) -> int:
+        """How many clients are connected."""
+        return self._server.clients
+
+    @property
+    def calls(self) -> int:
+        """How many calls run."""
+        return self._server.calls
 
     async def stop(self, grace: float) -> None:
         """Stop accepting, let calls finish, then drop the connections.
@@ -98,12 +129,14 @@ class CriServer:
     async def _serve(self, stream: RawStream, headers: Headers) -> None:
         """Answer one call; whatever happens, the client gets a status."""
         started = asyncio.get_running_loop().time()
+        path = header(headers, b":path") or b""
+        method = parse_method(path)
         try:
             problem = _not_grpc(headers)
             if problem is not None:
                 await stream.write_headers(problem, end=True)
                 return
-            await self._answer(stream, headers)
+            await self._answer(stream, headers, method)
         except RpcError as error:
             await _write_error(stream, error)
         except MessageTooLarge as error:
@@ -120,26 +153,28 @@ class CriServer:
         except StreamLost:
             raise
         except Exception:  # noqa: BLE001 - the client gets a status whatever happens
-            path = header(headers, b":path")
-            _log.exception("an error in the shim itself while serving %r", path)
+            call = identity_of(stream, headers).call
+            what = "an error in the shim itself while serving %s [%s]"
+            _log.exception(what, shown(path), call, extra={"call": call})
             await _write_error(
                 stream, RpcError(Code.INTERNAL, "image-cri-shim: internal error, see its log")
             )
         finally:
             stream.abandon_unread()
+            if not path.startswith(HEALTH):
+                account(self._measurements, stream, method, started, self._redactor)
             if _log.isEnabledFor(logging.DEBUG):
                 took = (asyncio.get_running_loop().time() - started) * 1000
-                _log.debug("%r took %.1f ms", header(headers, b":path"), took)
+                call = identity_of(stream, headers).call
+                _log.debug("%s took %.1f ms [%s]", shown(path), took, call, extra={"call": call})
 
-    async def _answer(self, stream: RawStream, headers: Headers) -> None:
+    async def _answer(self, stream: RawStream, headers: Headers, method: Method) -> None:
         routing = self._routing()
-        path = header(headers, b":path") or b""
-        if path[:1] != b"/":
+        if method.path[:1] != b"/":
             # Runtimes forgive the missing slash; so it would be a way past everything below.
             raise RpcError(Code.UNIMPLEMENTED, "image-cri-shim: malformed method name")
-        method = parse_method(path)
         timeout = parse_timeout(headers)
-        if path.startswith(HEALTH):
+        if method.path.startswith(HEALTH):
             # Nobody waits for these when the shim stops.
             async with asyncio.timeout(timeout):
                 await self._health.answer(stream, headers, method)
@@ -175,10 +210,14 @@ class CriServer:
             await stream_images(stream, call, naming)
             return
         if method.name == "PullImage":
-            answer = await self._puller.pull_image(call, routing, naming)
+            identity = identity_of(stream, headers)
+            answer = await self._puller.pull_image(call, identity, routing, naming)
         else:
             answer = await _LOCAL[method.name](call, naming)
         await write_answer(stream, answer)
+
+    def _redactor(self) -> Redactor:
+        return self._routing().redactor
 
     def _naming(self, routing: Routing) -> Naming:
         """Return what is known of names under the current configuration."""

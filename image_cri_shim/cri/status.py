@@ -82,8 +82,7 @@ class Answer:
     @property
     def message(self) -> str:
         """The status message, decoded; empty if there is none."""
-        value = header(self.trailers or self.headers, b"grpc-message")
-        return "" if value is None else unquote_to_bytes(value).decode("utf-8", "replace")
+        return decode_message(header(self.trailers or self.headers, b"grpc-message"))
 
     @property
     def payload(self) -> bytes:
@@ -119,6 +118,11 @@ def frame(payload: bytes) -> bytes:
 def encode_message(message: str) -> bytes:
     """Percent-encode a status message ("Status-Message")."""
     return quote(message, safe=_PLAIN).encode("ascii")
+
+
+def decode_message(value: bytes | None) -> str:
+    """Return a status message as it is meant; empty if there is none."""
+    return "" if value is None else unquote_to_bytes(value).decode("utf-8", "replace")
 
 
 def error_headers(error: RpcError) -> Headers:

@@ -25,6 +25,9 @@ from image_cri_shim.cri.inbox import (
 from image_cri_shim.cri.watch import Watch
 
 if TYPE_CHECKING:
+    import asyncio
+
+    from image_cri_shim.call_identity import CallIdentity
     from image_cri_shim.cri.gathering import Gathering
 
 __all__ = [
@@ -52,12 +55,20 @@ class RawConnection(grpclib.protocol.Connection):
     :ivar leaving: pays for messages that a peer has no room for; None if others bound them.
     :ivar watch: ends calls whose message has begun and does not go on, if the peer's do.
     :ivar last_stream: the last stream that the peer takes, once it goes away.
+    :ivar raw: the transport.
     """
 
     arriving: Budget
     leaving: Budget | None = None
     watch: Watch | None = None
     last_stream: int | None = None
+    raw: asyncio.Transport | None = None
+
+    def descriptor(self) -> int | None:
+        """Return the number of its socket; None if that is closed."""
+        sock = None if self.raw is None else self.raw.get_extra_info("socket")
+        number = -1 if sock is None else cast("int", sock.fileno())
+        return None if number < 0 else number
 
 
 class RawStream(grpclib.protocol.Stream):
@@ -72,6 +83,11 @@ class RawStream(grpclib.protocol.Stream):
     buffer: Inbox  # type: ignore[assignment] # the same interface towards EventsProcessor
     reset_code: int | None = None
     wrote_headers = False
+    # For calls that are made to us: how the answer ended, who made the call, and the seconds for
+    # which the runtime was waited for.
+    outcome: Headers | None = None
+    identity: CallIdentity | None = None
+    in_runtime = 0.0
     # The peer's word that it has not begun the call.
     refused = False
     # For calls that we make: what was written to the connection before this one's headers.
@@ -161,6 +177,8 @@ class RawStream(grpclib.protocol.Stream):
         except h2.exceptions.ProtocolError as error:
             raise StreamLost("the stream is closed") from error
         self.wrote_headers = True
+        if end:
+            self.outcome = headers
         self.connection.flush()
 
     async def write_frame(self, frame: bytes, *, end: bool = False) -> None:

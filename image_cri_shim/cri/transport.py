@@ -156,6 +156,7 @@ class RawProtocol(grpclib.protocol.H2Protocol):
         self.connection.arriving = self._arriving
         self.connection.leaving = self._leaving
         self.connection.watch = self._watch
+        self.connection.raw = cast("asyncio.Transport", transport)
         self.connection.flush()
         self.connection.initialize()
         self.processor = Processor(self.handler, self.connection)

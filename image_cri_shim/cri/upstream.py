@@ -96,6 +96,30 @@ class Upstream:
         return self._connector.state
 
     @property
+    def path(self) -> str:
+        """The runtime's socket, as far as it is known."""
+        current = self._connector.current
+        return self._path if current is None else current.path
+
+    @property
+    def version(self) -> str:
+        """The CRI version that it is spoken to; empty without a connection."""
+        current = self._connector.current
+        return "" if current is None else current.version
+
+    @property
+    def program(self) -> tuple[str, str]:
+        """The runtime's name and version; empty texts before it has introduced itself."""
+        current = self._connector.current
+        return ("", "") if current is None else current.program
+
+    async def introduce(self) -> None:
+        """Ask the runtime what it is, if there is a connection to it."""
+        current = self._connector.current
+        if current is not None and current.usable and not current.program[0]:
+            await current.introduce()
+
+    @property
     def retired(self) -> bool:
         """Whether another upstream has taken its place."""
         return self._retired

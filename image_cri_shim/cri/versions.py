@@ -48,6 +48,31 @@ READ_ONLY = frozenset(
         (IMAGE_SERVICE, "StreamImages"),
     }
 )
+# The other calls of the CRI, up to Kubernetes 1.37.
+_CHANGING = frozenset(
+    {
+        (RUNTIME_SERVICE, "Attach"),
+        (RUNTIME_SERVICE, "CheckpointContainer"),
+        (RUNTIME_SERVICE, "CreateContainer"),
+        (RUNTIME_SERVICE, "Exec"),
+        (RUNTIME_SERVICE, "ExecSync"),
+        (RUNTIME_SERVICE, "GetContainerEvents"),
+        (RUNTIME_SERVICE, "PortForward"),
+        (RUNTIME_SERVICE, "RemoveContainer"),
+        (RUNTIME_SERVICE, "RemovePodSandbox"),
+        (RUNTIME_SERVICE, "ReopenContainerLog"),
+        (RUNTIME_SERVICE, "RunPodSandbox"),
+        (RUNTIME_SERVICE, "StartContainer"),
+        (RUNTIME_SERVICE, "StopContainer"),
+        (RUNTIME_SERVICE, "StopPodSandbox"),
+        (RUNTIME_SERVICE, "UpdateContainerResources"),
+        (RUNTIME_SERVICE, "UpdatePodSandboxResources"),
+        (RUNTIME_SERVICE, "UpdateRuntimeConfig"),
+        (IMAGE_SERVICE, "PullImage"),
+        (IMAGE_SERVICE, "RemoveImage"),
+    }
+)
+KNOWN = READ_ONLY | _CHANGING
 
 _LONGEST_REMEMBERED = 256
 _PATH = re.compile(rb"/runtime\.(v1|v1alpha2)\.([A-Za-z0-9_]+)/([A-Za-z0-9_]+)")
@@ -80,6 +105,11 @@ class Method:
         if self.version is None:
             return self.path
         return _spoken(self, version)
+
+
+def shown(path: bytes) -> str:
+    """Return a path as logs show it: nonsense in it escaped, and not much of it."""
+    return repr(path[:_LONGEST_REMEMBERED])[2:-1]
 
 
 def parse_method(path: bytes) -> Method:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Callable
 from typing import TypeAlias
 
 import attrs
@@ -39,6 +40,8 @@ class LookUpCache:
     When it is full, what has not been wanted for the longest time goes first.
 
     :param clock: says what still holds.
+    :ivar answered: how many questions it answered, by what the answer was.
+    :ivar flushed: how many answers were dropped because the operator wanted it.
     """
 
     def __init__(self, clock: Clock, config: CacheConfig) -> None:
@@ -52,6 +55,8 @@ class LookUpCache:
         # With the time until which each holds.
         self._kept: OrderedDict[Key, tuple[float, LookUp]] = OrderedDict()
         self.statistics = CacheStatistics()
+        self.answered: Counter[str] = Counter()
+        self.flushed = 0
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -75,6 +80,8 @@ class LookUpCache:
             return None
         self._kept.move_to_end(key)
         self._count("hits")
+        if self._counts:
+            self.answered[look_up.outcome.value] += 1
         return look_up
 
     def put(self, key: Key, look_up: LookUp, lifetime: float | None = None) -> None:
@@ -98,6 +105,14 @@ class LookUpCache:
         if entry is not None and entry[1].asked:
             del self._kept[key]
             self._count("forgotten")
+
+    def flush(self, wanted: Callable[[Key], bool]) -> int:
+        """Drop every answer whose key is wanted, and return how many there were."""
+        keys = [key for key in self._kept if wanted(key)]
+        for key in keys:
+            del self._kept[key]
+        self.flushed += len(keys) if self._counts else 0
+        return len(keys)
 
     def _count(self, what: str) -> None:
         if self._counts:

@@ -23,7 +23,7 @@ from image_cri_shim.registry.exchange import RETRY_LIMIT
 # Look-ups without an answer, one after the other, that open a breaker. A time-out opens it at once,
 # for the next one would cost as much; so does a registry that asks to be left alone.
 THRESHOLD = 3
-_log = logger("image-cri-shim")
+_log = logger("registry")
 
 
 @attrs.frozen
@@ -146,6 +146,12 @@ class Health:
         wait = max(breaker.until - self._clock.seconds(), 0.0)
         state = State.OPEN if wait and not breaker.trying else State.HALF_OPEN
         return Condition(name, state, breaker.failures, breaker.detail, wait)
+
+    def forgive(self, name: str | None = None) -> int:
+        """Forget the failures of a registry, or of all; return how many breakers were open."""
+        names = list(self._breakers) if name is None else [name]
+        forgotten = [self._breakers.pop(one, None) for one in names]
+        return sum(1 for one in forgotten if one is not None and one.openings)
 
     def skip(self, name: str) -> Skip | None:
         """Say why a registry may not be asked now; None if it may be."""

@@ -49,13 +49,23 @@ class LookUps:
     :param clock: bounds the wait for a registry's turn.
     :param clients: ask the registries.
     :param health: what is known of the registries.
+    :param note: is told of each look-up that the cache could not answer, also of those for which
+        the registry was not asked; once, however many wait for it.
     """
 
-    def __init__(self, clock: Clock, clients: Client, health: Health, cache: LookUpCache) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        clients: Client,
+        health: Health,
+        cache: LookUpCache,
+        note: Callable[[LookUp], None] = lambda _: None,
+    ) -> None:
         self._clock = clock
         self._clients = clients
         self._health = health
         self._cache = cache
+        self._note = note
         self._slots: dict[str, DeferredSemaphore] = {}
         # Look-ups that have been sent, and whose answers are awaited.
         self._sent: dict[Key, Deferred[LookUp]] = {}
@@ -72,7 +82,7 @@ class LookUps:
             return succeed(attrs.evolve(known, candidate=candidate, cached=True, elapsed=0.0))
         skip = self._health.skip(key[0])
         if skip is not None:
-            return succeed(_skipped(candidate, skip))
+            return succeed(self._left_alone(_skipped(candidate, skip)))
         found = self._flights.join(key, lambda: self._start(candidate, key))
         # Whoever shares a look-up may call its candidate by another name.
         return found.addCallback(lambda look_up: attrs.evolve(look_up, candidate=candidate))
@@ -128,7 +138,7 @@ class LookUps:
         if isinstance(leave, Skip):
             # Not from within: the next one's turn would be taken inside of this one's, and so on.
             self._clock.callLater(0, slots.release)
-            return _skipped(candidate, leave)
+            return self._left_alone(_skipped(candidate, leave))
         waited = 0.0 if began is None else self._clock.seconds() - began
         sent = self._clients.ask(candidate, waited)
         sent.addCallback(self._answered, leave, key, waited)
@@ -150,6 +160,7 @@ class LookUps:
         else:
             self._health.record(leave, answer)
         self._cache.put(key, answer.look_up)
+        self._note(answer.look_up)
         return answer.look_up
 
     def _given_up(self, failure: Failure, leave: Leave) -> Failure:
@@ -161,13 +172,18 @@ class LookUps:
         release()
         return outcome
 
-    @staticmethod
-    def _too_busy(failure: Failure, candidate: Candidate, registry: Registry) -> LookUp:
+    def _left_alone(self, look_up: LookUp) -> LookUp:
+        self._note(look_up)
+        return look_up
+
+    def _too_busy(self, failure: Failure, candidate: Candidate, registry: Registry) -> LookUp:
         failure.trap(defer.TimeoutError)
         detail = (
             f"busy, no turn within {registry.timeout:g}s ({registry.max_connections} at a time)"
         )
-        return LookUp(candidate, Outcome.UNKNOWN, detail, elapsed=registry.timeout, asked=False)
+        elapsed = registry.timeout
+        look_up = LookUp(candidate, Outcome.UNKNOWN, detail, elapsed=elapsed, asked=False)
+        return self._left_alone(look_up)
 
 
 def _skipped(candidate: Candidate, skip: Skip) -> LookUp:

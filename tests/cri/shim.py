@@ -10,12 +10,14 @@ from typing import Any
 import attrs
 import grpc
 
+from image_cri_shim.call_identity import CallIdentity
 from image_cri_shim.config.settings import OriginalNames
 from image_cri_shim.cri.memory import Memory
 from image_cri_shim.cri.pull import Routing, configured_credentials
 from image_cri_shim.cri.server import CriServer
 from image_cri_shim.cri.upstream import Upstream
 from image_cri_shim.decision import Candidate, Decision, Pull, Registry
+from image_cri_shim.measurements import CallMeasurements
 from image_cri_shim.policy import Policy
 from image_cri_shim.redaction import Redactor
 from image_cri_shim.rules import Rule
@@ -32,20 +34,40 @@ class Notes:
     """An observer that remembers."""
 
     def __init__(self) -> None:
+        self.callers: list[CallIdentity] = []
         self.decisions: list[tuple[str, Decision]] = []
         self.pulls: list[Pull] = []
+        self.tried: list[Candidate] = []
         self._ended: queue.Queue[Pull] = queue.Queue()
 
-    def decided(self, image: str, decision: Decision) -> None:
-        self.decisions.append((image, decision))
+    def began(self, image: str, identity: CallIdentity) -> Note:
+        self.callers.append(identity)
+        return Note(image, self)
 
-    def pulled(self, pull: Pull) -> None:
+    def ended(self, pull: Pull) -> None:
         self.pulls.append(pull)
         self._ended.put(pull)
 
     def next_pull(self) -> Pull:
         """Wait for a pull to be over."""
         return self._ended.get(timeout=PATIENCE)
+
+
+class Note:
+    """What is remembered of one pull."""
+
+    def __init__(self, image: str, notes: Notes) -> None:
+        self._image = image
+        self._notes = notes
+
+    def decided(self, decision: Decision) -> None:
+        self._notes.decisions.append((self._image, decision))
+
+    def trying(self, candidate: Candidate, decision: Decision) -> None:
+        self._notes.tried.append(candidate)
+
+    def ended(self, pull: Pull) -> None:
+        self._notes.ended(pull)
 
 
 class Shim:
@@ -81,6 +103,7 @@ class Shim:
         self.forgotten: list[Candidate] = []
         self.exhausted: list[Candidate] = []
         self.redactor = Redactor()
+        self.measurements = CallMeasurements()
         self.upstream = Upstream(lambda: self.runtime, version)
         self.timeout = timeout
         self.original_names: OriginalNames = original_names
@@ -96,7 +119,7 @@ class Shim:
     async def _start(self) -> CriServer:
         self.memory = Memory(self.state)
         self.memory.load()
-        server = CriServer(self._routing, self.notes, self.memory)
+        server = CriServer(self._routing, self.notes, self.memory, measurements=self.measurements)
         await server.start(self.listener)
         return server
 

@@ -279,7 +279,7 @@ def test_a_call_too_many_is_refused_and_the_connection_stays(service: Service) -
 def test_one_clients_crowd_of_calls_leaves_room_for_others(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("image_cri_shim.cri.listener._CALLS", 50)
+    monkeypatch.setattr("image_cri_shim.cri.client_connection._CALLS", 50)
     with Wire(service.path) as crowd, Wire(service.path) as other:
         numbers = [crowd.start(b"/hold", end=True) for _ in range(60)]
         resets = [crowd.answer(number).reset for number in numbers[50:]]

@@ -210,9 +210,10 @@ def test_a_name_as_it_was_written_goes_as_the_client_sent_it_and_the_log_says_wh
     (request,) = requests(upstream)
     assert request.image.image == "sealos.hub:5000/a/b:1"
     assert not request.HasField("auth")
-    (record,) = caplog.records
+    (record,), (caller,) = caplog.records, shim.notes.callers
     assert record.getMessage() == (
-        "sealos.hub:5000/a/b:1 is pulled without credentials: the helper is missing"
+        "sealos.hub:5000/a/b:1 is pulled without credentials: the helper is missing "
+        f"[{caller.call}]"
     )
 
 

@@ -353,7 +353,8 @@ def test_a_defect_in_the_look_ups_is_an_internal_error_and_in_the_log(
     assert answer.details == "image-cri-shim: internal error, see its log"
     assert shim.notes.next_pull().error == "a defect"
     (record,) = caplog.records
+    (caller,) = shim.notes.callers
     assert record.getMessage() == (
-        "an error in the shim itself while serving b'/runtime.v1.ImageService/PullImage'"
+        f"an error in the shim itself while serving {PULL} [{caller.call}]"
     )
     caplog.clear()
