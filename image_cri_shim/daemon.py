@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,18 @@ from image_cri_shim.cri.pull import Routing
 from image_cri_shim.cri.server import CriServer
 from image_cri_shim.cri.upstream import Upstream
 from image_cri_shim.decision import Candidate, Decision, Registry
+from image_cri_shim.history.recorder import History
 from image_cri_shim.listeners import Listeners
-from image_cri_shim.logs import logger, set_debug
+from image_cri_shim.logs import configure, logger
+from image_cri_shim.measurements import Measurements
+from image_cri_shim.pull_book import PullBook
 from image_cri_shim.pull_log import PullLog
 from image_cri_shim.resolution import Resolution
 
-_log = logger("image-cri-shim")
+_log = logger("daemon")
+_config_log = logger("config")
+_pull_log = logger("pull")
+_registry_log = logger("registry")
 # What may change without anything that is known of the registries becoming untrue.
 _ASIDE = (
     "shim",
@@ -41,6 +48,12 @@ _ASIDE = (
     "reload_interval",
     "shutdown_grace",
     "original_names",
+    "admin_socket",
+    "admin_listen",
+    "log_format",
+    "log_levels",
+    "history_size",
+    "history_age",
 )
 _DEFAULTS = Config()
 
@@ -50,47 +63,77 @@ class Daemon:
 
     :param listeners: the sockets; they are bound before it begins.
     :param reactor: the asyncio reactor.
+    :param measurements: what is counted and timed.
     :ivar changed: is called when ``state`` may have changed.
+    :ivar pulls: what is known of the pulls.
+    :ivar history: keeps them.
+    :ivar upstream: the runtime; None before it begins, like the others.
+    :ivar runtime_since: since when the runtime is connected, or is not, in seconds since 1970.
+    :ivar resolution: what decides.
+    :ivar server: who serves the CRI.
+    :ivar changes: what the last reload has changed, a line each.
     """
 
-    def __init__(self, config: Config, listeners: Listeners, reactor: Any) -> None:
+    def __init__(
+        self,
+        config: Config,
+        listeners: Listeners,
+        reactor: Any,
+        measurements: Measurements,
+    ) -> None:
         self.changed: Callable[[], None] = lambda: None
-        self._listeners = listeners
+        self.listeners = listeners
         self._reactor = reactor
-        self._pulls = PullLog(_log)
+        self._measurements = measurements
+        self.pulls = PullBook(reactor, time.time, complain=_complain)
+        self.pulls.watch(PullLog(_pull_log).note)
+        self.pulls.watch(measurements.note_pull)
+        self.history = History(config, reactor, logger("admin"))
+        self.pulls.watch(self.history.note)
         self.config = config
-        self._resolution: Resolution | None = None
+        self.changes: tuple[str, ...] = ()
+        self.resolution: Resolution | None = None
         self._cache_log: CacheLog | None = None
-        self._upstream: Upstream | None = None
+        self.upstream: Upstream | None = None
+        self.runtime_since: float | None = None
+        self._connected = False
+        self._introducing: asyncio.Task[None] | None = None
         self._routing: Routing | None = None
         self._memory = Memory(config.image)
-        self._server: CriServer | None = None
+        self.server: CriServer | None = None
 
     @property
     def state(self) -> str:
         """How it is, in one line for the operator."""
-        parts = [f"serving on {', '.join(self._listeners.paths) or 'nothing'}"]
-        if self._listeners.trouble:
-            parts.append(self._listeners.trouble)
-        if self._upstream is not None:
-            parts.append(self._upstream.state)
+        parts = [f"serving on {', '.join(self.listeners.paths) or 'nothing'}"]
+        if self.listeners.trouble:
+            parts.append(self.listeners.trouble)
+        if self.upstream is not None:
+            parts.append(self.upstream.state)
         return "; ".join(parts)
 
     @property
     def full(self) -> bool:
         """Whether a client that comes is refused, for there are too many."""
-        return self._server is not None and self._server.full
+        return self.server is not None and self.server.full
 
     async def begin(self) -> None:
         """Put the first configuration to work and serve."""
         self._log_effect(self.config)
-        self._upstream = self._reach(self.config)
-        self._resolution = self._resolve_by(self.config)
-        self._routing = self._route(self.config, self._resolution, self._upstream)
-        self._upstream.start()
+        self.upstream = self._reach(self.config)
+        self.resolution = self._resolve_by(self.config)
+        self._routing = self._route(self.config, self.resolution, self.upstream)
+        self.upstream.start()
         self._memory.load()
-        self._server = CriServer(self._current, self._pulls, self._memory)
-        self._listeners.serve(self._server)
+        self.server = CriServer(
+            self._current,
+            self.pulls,
+            self._memory,
+            measurements=self._measurements.calls,
+            recorded=lambda: to_future(self.history.recorded()),
+        )
+        self.history.start()
+        self.listeners.serve(self.server)
         _log.debug("event loop: {name}", name=loop_name(asyncio.get_running_loop()))
 
     def apply(self, config: Config, anew: bool) -> None:  # noqa: FBT001 - a reload says how
@@ -99,49 +142,51 @@ class Daemon:
         :param anew: forget what is known of the registries even if nothing is said of them.
         :raises SocketError: its socket cannot be served; nothing has changed.
         """
-        self._listeners.bind(config)
+        self.listeners.bind(config)
         before, self.config = self.config, config
-        if self._upstream is None or self._resolution is None:
+        if self.upstream is None or self.resolution is None:
             return
-        changes = differences(before, config)
+        self.changes = changes = differences(before, config)
         for change in changes:
-            _log.info("reload: {change}", change=change)
+            _config_log.info("reload: {change}", change=change)
         if not changes:
-            _log.info("reload: nothing has changed")
+            _config_log.info("reload: nothing has changed")
         if changes or anew:
             self._log_effect(config)
         self._memory.move(config.image)
-        resolution, upstream = self._resolution, self._upstream
+        self.history.apply(config)
+        resolution, upstream = self.resolution, self.upstream
         if (config.cri, config.version, config.shim) != (before.cri, before.version, before.shim):
-            self._upstream = self._reach(config)
+            self.upstream = self._reach(config)
         if anew or _of_registries(config) != _of_registries(before):
-            self._resolution = self._resolve_by(config)
-        self._routing = self._route(config, self._resolution, self._upstream)
-        if self._upstream is not upstream:
-            self._upstream.start()
+            self.resolution = self._resolve_by(config)
+        self._routing = self._route(config, self.resolution, self.upstream)
+        if self.upstream is not upstream:
+            self.upstream.start()
             upstream.retire()
-        if self._resolution is not resolution:
+        if self.resolution is not resolution:
             resolution.close()
         self.changed()
 
     async def finish(self) -> None:
         """Let pulls finish, then close every connection."""
-        if self._server is not None:
-            await self._server.stop(self.config.shutdown_grace)
-        if self._upstream is not None:
-            self._upstream.close()
+        if self.server is not None:
+            await self.server.stop(self.config.shutdown_grace)
+        if self.upstream is not None:
+            self.upstream.close()
         await self._memory.saved()
         if self._cache_log is not None:
             self._cache_log.stop()
-        if self._resolution is not None:
-            await to_future(self._resolution.close(abort=True))
+        if self.resolution is not None:
+            await to_future(self.resolution.close(abort=True))
+        await to_future(self.history.stop())
 
     def _log_effect(self, config: Config) -> None:
-        set_debug(config.debug)
+        configure(config)
         for key, value in describe(config):
-            _log.info("{key}: {value}", key=key, value=value)
+            _config_log.info("{key}: {value}", key=key, value=value)
         for sentence in warnings(config):
-            _log.warn("{sentence}", sentence=sentence)
+            _config_log.warn("{sentence}", sentence=sentence)
 
     def _reach(self, config: Config) -> Upstream:
         upstream = Upstream(locate(config, self._own_paths), config.version)
@@ -149,25 +194,33 @@ class Daemon:
         return upstream
 
     def _own_paths(self) -> tuple[str, ...]:
-        return (self.config.shim, *self._listeners.paths)
+        admin = self.config.admin_socket
+        return (self.config.shim, *self.listeners.paths, *([admin] if admin else []))
 
     def _note_change(self) -> None:
+        connected = self.upstream is not None and self.upstream.connected
+        if connected != self._connected or self.runtime_since is None:
+            self._connected, self.runtime_since = connected, time.time()
+        if self.upstream is not None and connected:
+            self._introducing = asyncio.ensure_future(self.upstream.introduce())
         self.changed()
 
     def _resolve_by(self, config: Config) -> Resolution:
         # What is known of the registries is forgotten: what ailed one may be mended now.
         directory = os.environ.get(DIRECTORY_VARIABLE)
-        resolution = Resolution(config, self._reactor, credentials_directory=directory)
+        note = self._measurements.note_look_up
+        resolution = Resolution(config, self._reactor, credentials_directory=directory, note=note)
+        self._measurements.cache.follow(resolution.cache)
         if self._cache_log is not None:
             self._cache_log.stop()
-        self._cache_log = CacheLog(resolution.cache, config.cache, self._reactor, _log)
+        self._cache_log = CacheLog(resolution.cache, config.cache, self._reactor, _registry_log)
         return resolution
 
     def _route(self, config: Config, resolution: Resolution, upstream: Upstream) -> Routing:
         given = (r.credentials for r in config.all_registries if r.credentials is not None)
         # Pulls that run go on under the configuration before, and are logged with this one.
-        redactor = self._pulls.redactor.extended(s for one in given for s in one.spellings())
-        self._pulls.redactor = redactor
+        redactor = self.pulls.redactor.extended(s for one in given for s in one.spellings())
+        self.pulls.redactor = redactor
 
         def resolve(
             image: str, earlier: Decision | None = None, failed: Sequence[Candidate] = ()
@@ -193,6 +246,11 @@ class Daemon:
         if self._routing is None:
             raise AssertionError("no call is served before begin()")
         return self._routing
+
+
+def _complain(_error: Exception) -> None:
+    """Log, where it is caught, what went wrong with what is told of pulls."""
+    _log.failure("a pull was not noted everywhere")
 
 
 def _of_registries(config: Config) -> Config:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 from twisted.logger import Logger
@@ -18,6 +18,12 @@ from image_cri_shim.config.sockets import same_path
 from image_cri_shim.errors import SocketError
 from image_cri_shim.socket_permissions import AS_IT_IS, Permissions
 from image_cri_shim.unix_socket import Served
+
+if TYPE_CHECKING:
+    from image_cri_shim.activation import Activated
+
+    # Both kinds are served alike.
+    _KINDS: tuple[type[Served], ...] = (unix_socket.Listener, Activated)
 
 
 class Server(Protocol):
@@ -70,6 +76,11 @@ class Listeners:
         """Where clients get here: the configured path first if its socket is the daemon's own."""
         own = () if self._own is None else (self._own,)
         return tuple(one.path for one in (*own, *self._inherited) if one.in_place())
+
+    @property
+    def passed(self) -> tuple[str, ...]:
+        """Those of them that systemd has passed."""
+        return tuple(one.path for one in self._inherited)
 
     @property
     def trouble(self) -> str:

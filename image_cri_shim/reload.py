@@ -35,11 +35,13 @@ class Refusal:
     :ivar why: one sentence about the first problem.
     :ivar passing: whether it may end by itself: the files are right, but what they want cannot be
         had at the moment.
+    :ivar problems: all of them, a sentence each.
     """
 
     since: float
     why: str
     passing: bool = False
+    problems: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Say it in one line."""
@@ -69,6 +71,9 @@ class ReloadService(Service):
     :param now: returns the seconds since 1970.
     :ivar before: is called when a reload begins.
     :ivar after: is called when a reload is over, however it ended.
+    :ivar loaded_at: when the configuration that runs was taken, in seconds since 1970.
+    :ivar taken: how many reloads there were that took a configuration.
+    :ivar refused: how many there were that did not.
     """
 
     def __init__(
@@ -92,6 +97,8 @@ class ReloadService(Service):
         self._seen = seen
         self._second_look: DelayedCall | None = None
         self._refusal: Refusal | None = None
+        self.loaded_at = now()
+        self.taken = self.refused = 0
         self.before: Callable[[], None] = lambda: None
         self.after: Callable[[], None] = lambda: None
 
@@ -160,9 +167,12 @@ class ReloadService(Service):
             self._refuse(error, passing=read, told=told)
         except Exception as error:  # noqa: BLE001 - whatever it is, the daemon runs on
             self._log.failure("reload: failed; the configuration that runs stays as it is")
-            self._note(f"internal error: {type(error).__name__}")
+            self.refused += 1
+            self._note((f"internal error: {type(error).__name__}",))
         else:
             self._refusal = None
+            self.loaded_at = self._now()
+            self.taken += 1
             self._log.info("reload: the new configuration runs")
         finally:
             self._seen = said
@@ -181,10 +191,11 @@ class ReloadService(Service):
 
     def _refuse(self, error: ConfigError, *, passing: bool, told: bool) -> None:
         before = self._refusal
-        refusal = self._note(str(error.problems[0]) if error.problems else "", passing=passing)
+        refusal = self._note(tuple(map(str, error.problems)), passing=passing)
         if refusal == before and passing and not told:
             # It has been said, and nobody has asked again.
             return
+        self.refused += 1
         for problem in error.problems:
             self._log.error("reload: {problem}", problem=str(problem))
         self._log.error(
@@ -193,7 +204,7 @@ class ReloadService(Service):
             moment=refusal.moment,
         )
 
-    def _note(self, why: str, *, passing: bool = False) -> Refusal:
+    def _note(self, problems: tuple[str, ...], *, passing: bool = False) -> Refusal:
         since = self._now() if self._refusal is None else self._refusal.since
-        self._refusal = Refusal(since, why, passing)
+        self._refusal = Refusal(since, problems[0] if problems else "", passing, problems)
         return self._refusal

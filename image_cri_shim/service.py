@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
@@ -13,6 +14,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
+from image_cri_shim.admin.service import AdminService
+from image_cri_shim.backend import Backend
 from image_cri_shim.bridge import AsyncioService, to_deferred
 from image_cri_shim.config import Config
 from image_cri_shim.cri.self_check import why_silent
@@ -22,9 +25,12 @@ from image_cri_shim.errors import ConfigError, Problem, SocketError
 from image_cri_shim.file_watch import FileWatch
 from image_cri_shim.fingerprint import Files
 from image_cri_shim.listeners import Listeners
-from image_cri_shim.logs import logger
+from image_cri_shim.logs import finish, flush, logger
+from image_cri_shim.measurements import Measurements, Reloads, RuntimeState
+from image_cri_shim.pull_record import Document
 from image_cri_shim.registry.names import install_names
 from image_cri_shim.reload import ReloadService
+from image_cri_shim.report import Report
 from image_cri_shim.sd_notify import Notifier
 from image_cri_shim.supervision import Supervision
 from image_cri_shim.unix_socket import Served
@@ -32,7 +38,8 @@ from image_cri_shim.unix_socket import Served
 # Seconds between two looks at whether the socket is still there.
 _LOOK = 2.0
 
-_log = logger("image-cri-shim")
+_log = logger("daemon")
+_config_log = logger("config")
 
 
 def make_shim_service(
@@ -61,7 +68,8 @@ def make_shim_service(
     listeners = Listeners(
         inherited, lambda config: config.cri or locate(config, lambda: own)(), _log
     )
-    daemon = Daemon(config, listeners, reactor)
+    measurements = Measurements(time.time)
+    daemon = Daemon(config, listeners, reactor, measurements)
     watch: FileWatch
 
     def apply(config: Config, anew: bool) -> None:  # noqa: FBT001 - see ReloadService
@@ -70,6 +78,12 @@ def make_shim_service(
         except SocketError as error:
             raise ConfigError([Problem("", 0, 0, "shim", str(error))]) from error
         watch.look_every(config.reload_interval)
+        admin.apply(config)
+
+    def look() -> None:
+        flush()
+        reload.try_again()
+        admin.look()
 
     def describe() -> str:
         refusal = reload.refusal
@@ -83,8 +97,18 @@ def make_shim_service(
             return succeed("")
         return to_deferred(why_silent(paths[0], patience))
 
-    reload = ReloadService(read, apply, reactor, _log, fingerprint=files.fingerprint, seen=seen)
-    watch = FileWatch(files.places, reload.look, config.reload_interval, reactor, _log)
+    reload = ReloadService(
+        read, apply, reactor, _config_log, fingerprint=files.fingerprint, seen=seen
+    )
+    watch = FileWatch(files.places, reload.look, config.reload_interval, reactor, _config_log)
+
+    def describe_admin() -> Document:
+        return {"addresses": list(admin.addresses), "trouble": admin.trouble}
+
+    report = Report(daemon, reload, measurements, files, admin=describe_admin)
+    admin = AdminService(Backend(daemon, reload, report, measurements), reactor, logger("admin"))
+    admin.apply(config)
+    connect(measurements, daemon, reload)
     supervision = Supervision(notifier or Notifier(), describe, check, reactor, _log)
     reload.before, reload.after = supervision.reloading, supervision.reloaded
     daemon.changed = supervision.changed
@@ -94,10 +118,36 @@ def make_shim_service(
         stop_on_signals, reactor, lambda: supervision.stopping(daemon.config.shutdown_grace)
     )
     service = MultiService()
-    serving = ListenerService(daemon, listeners, supervision.ready, reload.try_again, reactor)
-    for part in (serving, supervision, reload, watch):
+    serving = ListenerService(daemon, listeners, supervision.ready, look, reactor)
+    for part in (serving, supervision, reload, watch, admin):
         part.setServiceParent(service)  # type: ignore[no-untyped-call]
     return service
+
+
+def connect(measurements: Measurements, daemon: Daemon, reload: ReloadService) -> None:
+    """Let the measurements read what changes by itself."""
+
+    def breakers() -> dict[str, str]:
+        resolution = daemon.resolution
+        if resolution is None:
+            return {}
+        names = (one.name for one in daemon.config.all_registries)
+        return {name: resolution.health.condition(name.lower()).state.value for name in names}
+
+    def runtime() -> RuntimeState | None:
+        upstream = daemon.upstream
+        if upstream is None:
+            return None
+        return RuntimeState(upstream.connected, *upstream.program, upstream.version)
+
+    measurements.breakers = breakers
+    measurements.runtime = runtime
+    measurements.clients = lambda: None if daemon.server is None else daemon.server.clients
+    measurements.running = lambda: None if daemon.server is None else daemon.server.calls
+    measurements.history = lambda: {"off": None, "ok": True}.get(daemon.history.state, False)
+    measurements.reloads = lambda: Reloads(
+        reload.taken, reload.refused, reload.loaded_at, reload.refusal is None
+    )
 
 
 def stop_on_signals(reactor: Any, stopping: Callable[[], None]) -> None:
@@ -195,9 +245,15 @@ class ListenerService(AsyncioService):
         """End the program: a daemon that cannot serve must be seen to have failed."""
         _log.failure("cannot serve", failure)
         # Once the reactor runs, this is the only way to a status other than 0.
-        self._reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
+        self._reactor.addSystemEventTrigger("after", "shutdown", _exit, 1)
         self._reactor.stop()
 
     def _removed(self, outcome: object) -> object:
         self._listeners.remove()
         return outcome
+
+
+def _exit(status: int) -> None:
+    """End at once with a status; what the log still has is written before."""
+    finish()
+    os._exit(status)

@@ -13,25 +13,50 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = "image_cri_shim"
 LINE_LIMIT = 400
 
-# Pure, but for sockets and state_file: neither Twisted nor asyncio.
+# Neither Twisted nor asyncio; most do no input or output.
 PURE = {
     "activation",
+    "advice",
     "back_off",
+    "call_identity",
     "clock",
     "credentials",
     "decision",
+    "diagnosis",
     "errors",
     "fingerprint",
+    "histogram",
+    "history.backlog",
+    "history.keeper",
+    "history.reading",
+    "history.row",
+    "history.run",
+    "history.store",
+    "history.worker",
     "inference",
+    "logs.components",
+    "logs.entry",
+    "logs.formats",
+    "logs.journal",
+    "logs.outlet",
+    "measurements",
     "originals",
     "pattern",
     "policy",
     "private_libraries",
+    "pull_book",
+    "pull_measurements",
+    "pull_record",
+    "pull_trouble",
+    "reason",
     "redaction",
     "reference",
+    "registry.cache",
+    "registry.cache_totals",
     "registry.challenge",
     "regular_file",
     "registry.docker_config",
+    "registry.measurements",
     "rules",
     "socket_lock",
     "socket_permissions",
@@ -39,12 +64,13 @@ PURE = {
     "stale_sockets",
     "sd_notify",
     "state_file",
+    "status_codes",
     "unix_socket",
 }
 PURE_PACKAGES = {"config"}
 ASYNCIO_PACKAGES = {"cri"}
 # The meeting point, the wiring, and what starts it.
-TOP = {"bridge", "daemon", "service", "tap"}
+TOP = {"backend", "bridge", "daemon", "report", "service", "tap"}
 TOP_PACKAGES = {"cli"}
 
 TWISTED_LIBRARIES = {"twisted", "treq", "zope", "hyperlink", "OpenSSL", "service_identity"}

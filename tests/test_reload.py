@@ -51,6 +51,7 @@ class Stage:
         self.turns: list[str] = []
         self.events: list[LogEvent] = []
         self.reads = 0
+        self.now = 1_700_000_000.0
         self.while_reading: Callable[[], None] = lambda: None
         self.reactor = Reactor()
         log = Logger(namespace="test", observer=self.events.append)
@@ -64,7 +65,6 @@ class Stage:
         )
         self.service.before = lambda: self.turns.append("before")
         self.service.after = lambda: self.turns.append("after")
-        self.now = 1_700_000_000.0
         self.said = b""
         self.service.startService()
 

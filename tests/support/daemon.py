@@ -55,7 +55,7 @@ def run_program(
 class Daemon(Process):
     """Run ``twistd -n image-cri-shim`` with a configuration file in its directory.
 
-    `config` is the YAML; the keys ``shim``, ``cri`` and ``image`` are written for it. `cri` of None leaves the
+    `config` is the YAML; the keys ``shim``, ``cri``, ``image`` and ``adminSocket`` are written for it. `cri` of None leaves the
     key out. `program` replaces the beginning of the command line, `option` the name of the option
     that names the file.
     """
@@ -75,6 +75,7 @@ class Daemon(Process):
         super().__init__("shim", directory)
         self.socket = str(self.directory / "shim.sock")
         self.lock = f"{self.socket}.lock"
+        self.admin = str(self.directory / "admin.sock")
         self.cri = cri
         self.file = self.directory / "image-cri-shim.yaml"
         pidfile = f"--pidfile={self.directory / 'twistd.pid'}"
@@ -91,6 +92,8 @@ class Daemon(Process):
             lines.append(f"cri: {self.cri}")
         # Behind what a test has written, or the lines of its mistakes would be others.
         behind = [] if "image:" in config else [f"image: {self.directory / 'state'}"]
+        if "adminSocket:" not in config:
+            behind.append(f"adminSocket: {self.admin}")
         self.file.write_text("\n".join([*lines, config, *behind]) + "\n")
 
     def command(self) -> Sequence[str]:

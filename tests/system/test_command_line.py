@@ -156,7 +156,11 @@ def test_the_console_script_serves_in_the_foreground(
     shim.start()
     assert connect(shim.socket).image_status("nginx:1.25") is None
     assert shim.end() == 0
-    assert {entry.name for entry in shim.directory.iterdir()} == {"shim.log", shim.file.name}
+    assert {entry.name for entry in shim.directory.iterdir()} == {
+        "shim.log",
+        "state",
+        shim.file.name,
+    }
 
 
 def test_options_outrank_the_file(
@@ -183,7 +187,9 @@ def test_unix_in_front_of_a_socket_is_understood_everywhere(
 ) -> None:
     push(origin.url, "command/prefix", "1", build_image("command prefix"))
     shim = make_daemon(standin.socket, NO_REGISTRY)
-    shim.file.write_text(f"shim: unix://{shim.socket}\ncri: unix://{standin.socket}\naddress: ''\n")
+    shim.file.write_text(
+        f"shim: unix://{shim.socket}\ncri: unix://{standin.socket}\naddress: ''\nadminSocket: ''\n"
+    )
     shim.start()
     assert connect(shim.socket).image_status("nginx:1.25") is None
     shim.stop()
@@ -359,7 +365,7 @@ def test_the_pull_command_finds_the_socket_in_the_configuration(
     for arguments in (("-c", str(shim.file)), ("--shim", shim.socket)):
         ended = run_program(CONSOLE, "pull", *arguments, image)
         assert (ended.returncode, ended.stdout) == (1, "")
-        assert ended.stderr == f"image-cri-shim: {image}: INTERNAL: fault 13\n"
+        assert ended.stderr.endswith(f"image-cri-shim: {image}: INTERNAL: fault 13\n")
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text("shim: relative.sock\n")
     ended = run_program(CONSOLE, "pull", "-c", str(wrong), image)

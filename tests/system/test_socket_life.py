@@ -136,7 +136,7 @@ def test_told_to_stop_it_removes_socket_and_lock_and_exits_with_0(
     assert serves(shim.socket)
     assert shim.end(number) == 0
     left = {entry.name for entry in shim.directory.iterdir()}
-    assert left == {"shim.log", "image-cri-shim.yaml"}
+    assert left == {"shim.log", "image-cri-shim.yaml", "state"}
 
 
 def test_a_socket_that_is_no_longer_ours_is_not_removed(
