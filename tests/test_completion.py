@@ -16,8 +16,12 @@ import pytest
 from image_cri_shim.cli.main import parser
 from image_cri_shim.config import Config
 from image_cri_shim.config.sockets import KNOWN_SOCKETS
+from tests.support.commands import subcommands
 
 COMPLETION = Path(__file__).parent.parent / "completions" / "image-cri-shim"
+
+# Those that ask the daemon.
+ADMIN = ("status", "decisions", "reload", "flush", "log-level")
 
 pytestmark = pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
 
@@ -58,18 +62,11 @@ def complete(*words: str, cwd: Path | None = None) -> Offer:
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     told = [line.partition(" ") for line in done.stdout.splitlines()]
+    # Whatever else is said there comes from the completion, and would stand in the terminal.
+    assert {kind for kind, _, _ in told} <= {"offer", "compopt"}, done.stdout
     offered = [rest for kind, _, rest in told if kind == "offer" and rest]
     options = {rest.removeprefix("-o ") for kind, _, rest in told if kind == "compopt"}
     return Offer(offered, options)
-
-
-def subcommands() -> dict[str, argparse.ArgumentParser]:
-    return {
-        name: sub
-        for action in parser()._actions
-        if isinstance(action, argparse._SubParsersAction)
-        for name, sub in action.choices.items()
-    }
 
 
 def options_of(command: argparse.ArgumentParser) -> list[str]:
@@ -86,7 +83,7 @@ def actions() -> Iterator[tuple[list[str], argparse.Action]]:
 
 def test_the_commands_are_offered() -> None:
     assert complete("").words == [*subcommands()]
-    assert complete("re").words == ["resolve"]
+    assert complete("re").words == ["resolve", "reload"]
 
 
 def test_the_daemons_options_are_offered() -> None:
@@ -152,8 +149,23 @@ def test_an_option_with_a_choice_gets_the_words_to_choose_from() -> None:
             assert complete(*lead, option, "=", "v1a").words == ["v1alpha2"]
 
 
+def test_the_parts_of_the_daemon_are_offered_and_then_their_levels() -> None:
+    found = {action.dest: action for action in subcommands()["log-level"]._actions}
+    components, levels = found["component"].choices, found["level"].choices
+    assert components
+    assert levels
+    assert complete("log-level", "").words == [*components]
+    assert complete("log-level", "--json", "ru").words == ["runtime"]
+    assert complete("log-level", "runtime", "").words == [*levels]
+    assert complete("log-level", "runtime", "d").words == ["debug"]
+
+
 def test_what_only_the_user_knows_is_not_guessed() -> None:
-    for words in (["pull", "--timeout"], ["pull", "--user"], ["pull"], ["resolve"]):
+    for words in (
+        *(["pull", "--timeout"], ["pull", "--user"], ["pull"], ["resolve"]),
+        *(["flush"], ["flush", "--registry"], ["decisions", "--image"], ["decisions", "--limit"]),
+        *(["status"], ["reload"], ["decisions"], ["history"], ["history", "--since"]),
+    ):
         assert complete(*words, "") == Offer([], set())
     for option in ("--timeout", "--user"):
         assert complete("pull", option, "-") == Offer([], set())
@@ -176,6 +188,15 @@ def test_the_first_sockets_to_be_offered_are_those_of_the_known_places(directory
     assert sorted(offered) == sorted(there or ["a.d", "a.sock"])
     text = COMPLETION.read_text()
     assert all(path in text for path in (*KNOWN_SOCKETS, Config().shim))
+
+
+def test_the_first_admin_socket_to_be_offered_is_the_defaults(directory: Path) -> None:
+    path = Config().admin_socket
+    assert path is not None
+    assert path in COMPLETION.read_text()
+    expected = [path] if Path(path).is_socket() else ["a.d", "a.sock"]
+    for words in (*([name, "--socket"] for name in ADMIN), ["pull", "--admin-socket"]):
+        assert sorted(complete(*words, "", cwd=directory).words) == expected
 
 
 def test_a_command_that_there_is_not_gets_nothing() -> None:

@@ -17,19 +17,27 @@ from image_cri_shim.cli.cleanup_sockets import default_sockets
 from image_cri_shim.cli.explanation import Asked, Explanation, Unusable
 from image_cri_shim.cli.explanation_json import as_objects
 from image_cri_shim.cli.main import parser
+from image_cri_shim.cli.pulling import Result
+from image_cri_shim.cli.pulling import as_object as pulled
 from image_cri_shim.config import DEFAULT_CONFIG, KEYS, Config
 from image_cri_shim.config.sockets import KNOWN_SOCKETS
+from image_cri_shim.cri._generated.cri_pb2 import ImageStatusResponse
 from image_cri_shim.decision import Decision, LookUp, Outcome, Registry
 from image_cri_shim.errors import Problem
+from image_cri_shim.history.reading import Entry
+from image_cri_shim.history.reading import as_object as as_object_of_history
 from image_cri_shim.pattern import parse_pattern
 from image_cri_shim.policy import Policy
+from image_cri_shim.pull_record import as_document
 from image_cri_shim.registry.probe import Probe
 from image_cri_shim.rules import Rule
 from image_cri_shim.stale_sockets import PAUSE
 from image_cri_shim.stale_sockets import Outcome as Removal
 from image_cri_shim.state_file import NAME as STATE_FILE
 from image_cri_shim.tap import EX_CONFIG, Options
+from tests.support.commands import subcommands
 from tests.support.mdoc import PAGES, heads, literals, section, words
+from tests.support.status_document import ANSWERS, pull_record, status_document
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -43,15 +51,6 @@ HELP = {"-h", "--help", "--help-reactors"}
 
 def page_of(command: str) -> str:
     return f"image-cri-shim-{command}.8"
-
-
-def subcommands() -> dict[str, argparse.ArgumentParser]:
-    return {
-        name: sub
-        for action in parser()._actions
-        if isinstance(action, argparse._SubParsersAction)
-        for name, sub in action.choices.items()
-    }
 
 
 def options_of(command: argparse.ArgumentParser) -> set[str]:
@@ -128,12 +127,15 @@ def test_a_commands_synopsis_has_all_of_its_options_and_arguments(name: str) -> 
 
 @commands
 def test_the_overview_has_a_commands_arguments(name: str) -> None:
-    (head,) = (one for one in heads(section(DAEMON, "Sh", "COMMANDS")) if f"Cm {name} " in one)
+    found = heads(section(DAEMON, "Sh", "COMMANDS"))
+    (head,) = (one for one in found if f"{one} ".startswith(f"Cm {name} "))
+    expected = f"Cm {name}"
     for action in subcommands()[name]._actions:
         if not action.option_strings:
             repeated = " ..." if action.nargs in ("+", "*") else ""
             before = "Op Ar" if action.nargs in ("?", "*") else "Ar"
-            assert head == f"Cm {name} {before} {str(action.metavar).lower()}{repeated}"
+            expected += f" {before} {str(action.metavar).lower()}{repeated}"
+    assert head == expected
 
 
 @commands
@@ -183,13 +185,30 @@ def test_every_field_that_machines_get_is_in_the_commands_page() -> None:
         "check": [as_object(report)],
     }
     for name, objects in told.items():
-        text = section(page_of(name), "Sh", "JSON")
-        documented = {
-            word
-            for line in re.findall(r"^\.(?:It )?Va (.*)$", text, re.MULTILINE)
-            for word in words(line)
-        }
-        assert set(fields(objects)) == documented - {";", ":", "."}
+        assert set(fields(objects)) == documented_fields(name)
+
+
+def documented_fields(command: str) -> set[str]:
+    text = section(page_of(command), "Sh", "JSON")
+    lines = re.findall(r"^\.(?:It )?Va (.*)$", text, re.MULTILINE)
+    return {word for line in lines for word in words(line)} - {";", ":", "."}
+
+
+def test_every_field_of_what_the_daemon_tells_is_in_the_commands_page() -> None:
+    document = status_document()
+    pull = as_document(pull_record(), 0)
+    error = {"error"}
+    assert documented_fields("decisions") == {*fields(pull)} | error
+    problem = {*document["problems"][0]}
+    assert documented_fields("status") == {*document} | problem | error
+    # What the tests of these commands let a daemon answer.
+    for name, answer in ANSWERS.items():
+        assert documented_fields(name) == {*answer} | error
+    past = as_object_of_history(Entry(pull_record(), "pulled", ""), 0)
+    refused = {"problems": problems_as_objects([Problem("file", 1, 1, "key", "message")])}
+    assert documented_fields("history") == {*fields(past)} | {*fields(refused)} | error
+    result = Result("nginx", held=ImageStatusResponse(image={"id": "sha256:0"}))
+    assert documented_fields("pull") == {*fields(pulled(result, None)), "problems"}
 
 
 def command_lines() -> Iterator[str]:
@@ -212,6 +231,13 @@ def test_a_command_of_an_example_is_one_that_the_program_takes(line: str) -> Non
 
 def test_the_examples_show_every_command() -> None:
     assert {line.split()[0] for line in COMMAND_LINES} == {*subcommands()}
+
+
+def test_the_page_of_the_log_levels_has_them_all() -> None:
+    text = section(page_of("log-level"), "Sh", "DESCRIPTION")
+    found = set(re.findall(r"^\.Ql (\w+)", text, re.MULTILINE))
+    actions = subcommands()["log-level"]._actions
+    assert found == {str(one) for action in actions for one in action.choices or ()}
 
 
 @pytest.mark.parametrize("option", sorted(set().union(*map(options_of, subcommands().values()))))
@@ -258,7 +284,7 @@ def test_the_daemons_page_has_the_variables_that_the_program_knows() -> None:
     lines = heads(section(DAEMON, "Sh", "ENVIRONMENT"))
     documented = {word for line in lines for word in words(line.removeprefix("Ev "))}
     known = re.findall(r'"((?:NOTIFY|WATCHDOG|LISTEN|CREDENTIALS|IMAGE_CRI_SHIM)_[A-Z]+)"', SOURCES)
-    assert {LOOP_VARIABLE, *known} | {"PATH"} == documented
+    assert {LOOP_VARIABLE, *known} | {"PATH", "NO_COLOR", "TERM"} == documented
 
 
 def test_the_known_places_of_sockets_are_in_the_pages_that_tell_of_them() -> None:

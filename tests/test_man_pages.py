@@ -92,8 +92,3 @@ def test_what_is_to_be_copied_fits_into_a_terminal(page: str) -> None:
 @pages
 def test_no_page_has_a_path_of_a_machine_that_it_was_written_on(page: str) -> None:
     assert not re.search(r"/(home|work|tmp)/", PAGES[page])
-
-
-def test_all_pages_are_in_the_source_archive() -> None:
-    manifest = (DIRECTORY.parent / "MANIFEST.in").read_text()
-    assert "graft man" in manifest

@@ -1,19 +1,13 @@
-"""The daemon's image service as a client sees it: one pull, and what the node then has."""
+"""The daemon's image service as a client sees it."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import base64
-import time
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from image_cri_shim.cli import streams
-from image_cri_shim.cli.status import FAILED, FOUND, UNREACHABLE
-from image_cri_shim.cli.terminal import complain, one_line
-from image_cri_shim.config import format_duration
+from image_cri_shim.cli.status import FAILED, UNREACHABLE
 from image_cri_shim.config.sockets import without_scheme
 from image_cri_shim.cri._generated import cri_pb2
 from image_cri_shim.cri.connection import Connection, NotGrpc, read_answer
@@ -28,7 +22,7 @@ _PATIENCE = 10.0
 M = TypeVar("M", bound=Message)
 
 
-class _Failed(Exception):
+class Failed(Exception):
     """A call has no answer that is good; the message says why.
 
     :ivar status: the exit status for it.
@@ -39,62 +33,7 @@ class _Failed(Exception):
         self.status = status
 
 
-async def pull(options: argparse.Namespace, socket: str, password: str | None) -> int:
-    """Pull an image, print what came of it and return the exit status.
-
-    :param options: the command line.
-    :param socket: the shim's, with or without ``unix://`` in front.
-    :param password: the one of the command line's user; None if it names none.
-    """
-    request = cri_pb2.PullImageRequest()
-    request.image.image = options.image
-    if password is not None:
-        pair = f"{options.user}:{password}".encode()
-        request.auth.auth = base64.b64encode(pair).decode("ascii")
-    service = _ImageService(socket, options.cri_version)
-    pulled = False
-    try:
-        async with asyncio.timeout(options.timeout) as bound:
-            await service.connect()
-            started = time.monotonic()
-            reply = await service.call(
-                "PullImage", request, cri_pb2.PullImageResponse(), bound.when()
-            )
-            pulled = True
-            took = time.monotonic() - started
-            streams.write(f"pulled {one_line(options.image)} in {took:.2f} s")
-            streams.write(f"  image ref     {one_line(reply.image_ref)}")
-            return _show(await service.status(options.image, bound.when()))
-    except TimeoutError:
-        failed = _Failed(f"gave up after {format_duration(options.timeout)}")
-    except _Failed as error:
-        failed = error
-    finally:
-        service.close()
-    if pulled:
-        # As with a daemon that was told to stop: it has finished the pull and takes no more calls.
-        complain(f"{options.image}: what the runtime now has cannot be shown: {failed}")
-        return FOUND
-    complain(str(failed) if failed.status == UNREACHABLE else f"{options.image}: {failed}")
-    return failed.status
-
-
-def _show(status: cri_pb2.ImageStatusResponse) -> int:
-    """Print how the image is listed; return the exit status."""
-    if not status.HasField("image"):
-        streams.write_error("  the runtime does not show it under this name")
-        return FAILED
-    for label, values in (
-        ("image ID", [status.image.id]),
-        ("listed as", status.image.repo_tags),
-        ("digest", status.image.repo_digests),
-    ):
-        for value in values:
-            streams.write(f"  {label:<13} {one_line(value)}")
-    return FOUND
-
-
-class _ImageService:
+class ImageService:
     """A client of the CRI's ImageService in one version, on one connection.
 
     A daemon that is told to stop lets the calls of its connections finish; so the connection is the
@@ -109,7 +48,7 @@ class _ImageService:
     async def connect(self) -> None:
         """Connect, and wait until the daemon shows that it speaks HTTP/2.
 
-        :raises _Failed: it does not, or nobody answers.
+        :raises Failed: it does not, or nobody answers.
         """
         try:
             async with asyncio.timeout(_PATIENCE) as bound:
@@ -133,7 +72,7 @@ class _ImageService:
         """Make a call, read its answer into ``reply`` and return that.
 
         :param deadline: what to tell the daemon of it, on the event loop's clock.
-        :raises _Failed: there is none.
+        :raises Failed: there is none.
         """
         try:
             answer = await self._answer(name, frame(request.SerializeToString()), deadline)
@@ -141,7 +80,7 @@ class _ImageService:
         except StreamLost as error:
             if error.unprocessed:
                 raise self._unreachable(str(error)) from error
-            raise _Failed(f"lost the shim on {self._socket} during the call: {error}") from error
+            raise Failed(f"lost the shim on {self._socket} during the call: {error}") from error
         except (NotGrpc, BadFrame, MessageTooLarge, DecodeError, UnicodeDecodeError) as error:
             raise self._unreachable(f"it does not answer as a shim does: {error}") from error
         return reply
@@ -161,18 +100,18 @@ class _ImageService:
         """Close the connection."""
         self._connection.close()
 
-    def _unreachable(self, why: str) -> _Failed:
-        return _Failed(f"nobody answers on {self._socket}: {why}", UNREACHABLE)
+    def _unreachable(self, why: str) -> Failed:
+        return Failed(f"nobody answers on {self._socket}: {why}", UNREACHABLE)
 
 
 def _payload(answer: Answer) -> bytes:
     """Return the message of an answer.
 
-    :raises _Failed: it has a status instead.
+    :raises Failed: it has a status instead.
     :raises BadFrame: it has none, or one that is compressed, which was not asked for.
     """
     if answer.code != Code.OK:
-        raise _Failed(f"{_name(answer.code)}: {answer.message}")
+        raise Failed(f"{_name(answer.code)}: {answer.message}")
     if answer.frame is None or answer.compressed:
         raise BadFrame("the answer has no message that can be read")
     return answer.payload

@@ -8,7 +8,19 @@ import sys
 from collections.abc import Callable, Sequence
 
 from image_cri_shim import __version__
-from image_cri_shim.cli import check, cleanup_sockets, pull, resolve, streams
+from image_cri_shim.cli import (
+    check,
+    cleanup_sockets,
+    decisions,
+    flush,
+    history,
+    log_level,
+    node_status,
+    pull,
+    reload,
+    resolve,
+    streams,
+)
 from image_cri_shim.cli.status import FAILED, FOUND, UNUSABLE
 from image_cri_shim.cli.terminal import complain
 
@@ -19,6 +31,19 @@ Without a command, serves the CRI in the foreground, as `twistd -n image-cri-shi
 # What a shell makes of a program that SIGINT has ended.
 _INTERRUPTED = 130
 _DAEMON_OPTIONS = ("config", "shim", "cri")
+# In the order in which they are needed when something is wrong.
+_COMMANDS = (
+    node_status,
+    decisions,
+    history,
+    resolve,
+    pull,
+    check,
+    reload,
+    flush,
+    log_level,
+    cleanup_sockets,
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--debug", action="store_true", help="log for debugging")
     top.add_argument("-v", "--version", action="version", version=f"image-cri-shim {__version__}")
     commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    for command in (pull, resolve, check, cleanup_sockets):
+    for command in _COMMANDS:
         command.add_parser(commands)
     return top
 

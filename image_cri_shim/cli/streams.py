@@ -5,9 +5,19 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import select
 import sys
 from collections.abc import Iterator
 from typing import TextIO
+
+# Of a terminal that does not say how wide it is.
+_COLUMNS = 80
+
+
+class _Output:
+    """Whether what is written to standard output goes nowhere."""
+
+    abandoned = False
 
 
 class OutputError(Exception):
@@ -20,6 +30,7 @@ class NoInputError(Exception):
 
 def prepare() -> None:
     """Make the standard streams safe to write to, whatever the program was started with."""
+    _Output.abandoned = False
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -42,12 +53,50 @@ def write(line: str) -> None:
         print(line)
 
 
+def write_now(line: str) -> bool:
+    """Write a line that somebody waits for; tell whether they still do.
+
+    :raises OutputError: standard output is closed, or takes no more.
+    """
+    write(line)
+    finish()
+    return not reader_has_gone()
+
+
+def reader_has_gone() -> bool:
+    """Tell whether nobody reads what is written to standard output, as far as that can be seen."""
+    if sys.stdout is None or _Output.abandoned:
+        return True
+    try:
+        watched = select.poll()
+        watched.register(sys.stdout.fileno(), 0)
+        return any(event & select.POLLERR for _, event in watched.poll(0))
+    except (OSError, ValueError):
+        # It is no file of the system's.
+        return False
+
+
 def write_error(line: str) -> None:
     """Write a line to standard error if that is possible."""
     # For None, print would take standard output.
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
             print(line, file=sys.stderr)
+
+
+def rewrite_error(text: str) -> None:
+    """Write to standard error without an end of the line, at once, if that is possible."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            print(text, end="", file=sys.stderr, flush=True)
+
+
+def columns_of_error() -> int:
+    """Return the width of the terminal that standard error is."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _COLUMNS
+    except (OSError, ValueError):
+        return _COLUMNS
 
 
 def finish() -> None:
@@ -111,6 +160,8 @@ def _reason(error: OSError) -> str:
 
 def _abandon(stream: TextIO) -> None:
     """Let everything that is still written to a stream go nowhere."""
+    if stream is sys.stdout:
+        _Output.abandoned = True
     with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())

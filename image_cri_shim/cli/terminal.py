@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from image_cri_shim.cli import streams
 from image_cri_shim.redaction import Redactor
 
 _CLEANER = Redactor()
+# Columns of a terminal that nobody has made wider.
+WIDTH = 80
 
 
 def one_line(text: str) -> str:
@@ -50,3 +53,26 @@ def columns(rows: Iterable[Sequence[str]]) -> list[str]:
         "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in cells
     ]
+
+
+def wrapped(text: str, indent: int = 0, first: str = "") -> list[str]:
+    """Write a text within ``WIDTH`` columns; words that are longer stay whole.
+
+    :param indent: how many columns are left free.
+    :param first: what stands in them on the first line.
+    """
+    lines = textwrap.wrap(
+        one_line(text),
+        WIDTH - indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [""]
+    return [
+        f"{first if number == 0 else '':<{indent}}{line}".rstrip()
+        for number, line in enumerate(lines)
+    ]
+
+
+def compact_json(value: object) -> str:
+    """Write a value as ``as_json`` does, on one line."""
+    return json.dumps(value, separators=(",", ":"))
