@@ -1,0 +1,152 @@
+"""Measure what has become of the shim's cost since another commit.
+
+The shim of that commit and this one serve the same runtime that does nothing, and are called in
+turn, in many short rounds. This one is seen by an operator meanwhile: its metrics, its status and
+its page are asked for, pulls are written to its history, and somebody follows its decisions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.cases import SHIM, Case, Result, image_status, measure, pull_image, repeated
+from benchmarks.load import Connection, drive
+from benchmarks.ways import null_runtime, resident_bytes
+from tests.support.daemon import ROOT, Daemon
+from tests.support.images import build_image, push
+from tests.support.memory_registry import MemoryRegistry
+
+BEFORE = "before"
+IMAGE = "nginx:1.25"
+ADMIN_PATHS = ("/metrics", "/status", "/", "/decisions", "/readyz")
+_HELD = 20
+
+
+class Older(Daemon):
+    """The daemon of another source tree."""
+
+    def __init__(self, tree: Path, directory: Path, cri: str, config: str) -> None:
+        self.tree = tree
+        # Not what is in the current directory.
+        variables = {"PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1"}
+        super().__init__(directory, cri=cri, config=config, environment=variables)
+
+    def configure(self, config: str) -> None:
+        """Write the configuration file with the keys that have always been."""
+        lines = [f"shim: {self.socket}", f"cri: {self.cri}", f"image: {self.directory / 'state'}"]
+        self.file.write_text("\n".join([*lines, config]) + "\n")
+
+
+class AdminConnection(http.client.HTTPConnection):
+    """HTTP on a unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=30)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(30)
+        self.sock.connect(self._path)
+
+
+def main() -> None:
+    """Run the measurement and print it."""
+    parser = argparse.ArgumentParser(prog="benchmarks.change", description=__doc__)
+    parser.add_argument("commit", help="the commit to compare with")
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--seconds", type=float, default=0.25, help="of each way in each round")
+    parser.add_argument("--calls", type=int, default=100_000, help="before memory is read")
+    options = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shim-change-")))
+        tree = check_out(options.commit, place / "tree", stack)
+        registry = stack.enter_context(MemoryRegistry())
+        push(registry.url, "library/nginx", "1.25", build_image("change"))
+        runtime = stack.enter_context(null_runtime(place / "r", _HELD, 1))
+        config = f"address: {registry.url}"
+        older = stack.enter_context(Older(tree, place / "older", runtime.socket, config))
+        newer = stack.enter_context(Daemon(place / "newer", cri=runtime.socket, config=config))
+        begin = {name: resident(one) for name, one in ((BEFORE, older), (SHIM, newer))}
+        for daemon in (older, newer):
+            with Connection(daemon.socket, pull_image(IMAGE)) as connection:
+                drive(connection, count=50)
+        follower = follow(newer)
+        stack.callback(follower.close)
+        look_at(newer)
+        ways = {BEFORE: older.socket, SHIM: newer.socket}
+        for width in (1, 16):
+            tell(measure(status_case(width), ways, options.rounds, options.seconds))
+        for daemon in (older, newer):
+            with Connection(daemon.socket, image_status(IMAGE)) as connection:
+                drive(connection, width=16, count=options.calls)
+        look_at(newer)
+        for name, daemon in ((BEFORE, older), (SHIM, newer)):
+            end = resident(daemon)
+            print(f"{name}: {begin[name] / 1e6:.1f} MB at first, {end / 1e6:.1f} MB at the end")
+        print(f"more memory: {(resident(newer) - resident(older)) / 1e6:+.1f} MB")
+
+
+def status_case(width: int) -> Case:
+    """Return the case of ImageStatus for an image that is held."""
+    return repeated("ImageStatus", width, image_status(IMAGE))
+
+
+def tell(result: Result) -> None:
+    """Print a result: the newer in relation to the older, round by round."""
+    pairs = zip(result.samples[SHIM], result.samples[BEFORE], strict=True)
+    ratios = sorted(new.p50 / old.p50 for new, old in pairs)
+    quarter = len(ratios) // 4
+    print(
+        f"ImageStatus, {result.case.width} at once: {statistics.median(ratios):.3f} times the time "
+        f"before (half of the rounds between {ratios[quarter]:.3f} and {ratios[-quarter - 1]:.3f}; "
+        f"{result.p50(BEFORE) * 1e6:.0f} us before, {result.p50(SHIM) * 1e6:.0f} us now)"
+    )
+
+
+def check_out(commit: str, tree: Path, stack: contextlib.ExitStack) -> Path:
+    """Return another commit's source tree, ready to run."""
+    git = ("git", "-C", str(ROOT))
+    subprocess.run([*git, "worktree", "add", "--detach", str(tree), commit], check=True)
+    stack.callback(subprocess.run, [*git, "worktree", "remove", "--force", str(tree)], check=False)
+    command = [sys.executable, "setup.py", "-q", "build_protos"]
+    subprocess.run(command, check=True, cwd=tree)
+    return tree
+
+
+def look_at(daemon: Daemon) -> None:
+    """Ask for everything that an operator can see."""
+    for path in ADMIN_PATHS:
+        connection = AdminConnection(daemon.admin)
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        print(f"GET {path}: {answer.status}")
+
+
+def follow(daemon: Daemon) -> AdminConnection:
+    """Follow the decisions."""
+    connection = AdminConnection(daemon.admin)
+    connection.request("GET", "/decisions?follow=1")
+    return connection
+
+
+def resident(daemon: Daemon) -> int:
+    """Return a daemon's resident memory in bytes."""
+    if daemon.pid is None:
+        raise RuntimeError(f"the shim ended:\n{daemon.tail()}")
+    return resident_bytes(daemon.pid)
+
+
+if __name__ == "__main__":
+    main()
