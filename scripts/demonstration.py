@@ -54,16 +54,18 @@ def demonstrate(directory: Path, stack: contextlib.ExitStack) -> int:
     step("before", "images that the runtime has")
     show(images(runtime.socket))
 
-    step("pull", f"image-cri-shim pull {IMAGE} --socket {shim.socket}")
+    step("pull", f"image-cri-shim pull {IMAGE} --config {shim.file}")
     pull = subprocess.run(
-        [*program(), "pull", IMAGE, "--socket", shim.socket],
+        [*program(), "pull", IMAGE, "--config", str(shim.file)],
         env=shim.environment(),
-        capture_output=True,
+        # What is decided meanwhile is on standard error.
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         check=False,
         timeout=60,
     )
-    show(pull.stdout + pull.stderr)
+    show(pull.stdout)
 
     step("what the shim decided", "its log")
     show("\n".join(line.split("] ", 1)[-1] for line in shim.lines("PullImage")))
