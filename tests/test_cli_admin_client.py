@@ -203,6 +203,21 @@ def test_a_refused_configuration_does_not_hide_the_daemon(
     assert "nobody answers on /run/image-cri-shim/admin.sock" in second
 
 
+@pytest.mark.parametrize("scheme", ["", "unix://"])
+def test_a_refused_configuration_still_says_where_the_daemon_is(
+    directory: Path, capsys: pytest.CaptureFixture[str], scheme: str
+) -> None:
+    file = directory / "file.yaml"
+    file.write_text("adress: x\nadminSocket: /run/elsewhere.sock\n")
+    drop_in = directory / "file.d"
+    drop_in.mkdir()
+    place = directory / "mine.sock"
+    (drop_in / "50.yaml").write_text(f"adminSocket: {scheme}{place}\n")
+    status, _, err = ended(f"status --config {file}", capsys)
+    assert status == 3
+    assert f"nobody answers on {place}" in err.splitlines()[1]
+
+
 @commands
 def test_the_daemons_options_lead_to_the_commands_own(
     command: str, capsys: pytest.CaptureFixture[str]

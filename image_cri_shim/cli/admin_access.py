@@ -10,7 +10,8 @@ from image_cri_shim.cli import streams
 from image_cri_shim.cli.configuration import add_config_option, read_configuration
 from image_cri_shim.cli.status import FAILED, UNREACHABLE
 from image_cri_shim.cli.terminal import as_json, complain
-from image_cri_shim.config import Config
+from image_cri_shim.config import DEFAULT_CONFIG, Config, files
+from image_cri_shim.config.content import last_said
 from image_cri_shim.config.sockets import without_scheme
 from image_cri_shim.errors import ConfigError
 
@@ -70,8 +71,10 @@ def admin_socket(file: str | None) -> str:
     try:
         path = read_configuration(file).config.admin_socket
     except ConfigError as error:
-        # The daemon goes on without it, and is most likely where it always is.
-        path = Config().admin_socket
+        # The daemon goes on without it, and is most likely where it has been.
+        name = DEFAULT_CONFIG if file is None else file
+        said = last_said(files(name), "adminSocket")
+        path = said if said and without_scheme(said).startswith("/") else Config().admin_socket
         complain(f"the configuration is refused ({error.problems[0]}); asking {path}")
     if not path:
         raise TurnedOff(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from image_cri_shim.config.document import (
     SIZE_LIMIT,
@@ -86,18 +86,36 @@ def tree(text: str, name: str) -> Element | None:
     return read_document(text, name)
 
 
+def last_said(paths: Iterable[str], name: str) -> str | None:
+    """Return what several files say last for a key at the top, whatever else is wrong with them.
+
+    :returns: the text of its value; None if no file that is YAML has one.
+    """
+    said = None
+    for path in paths:
+        for value in _values(_tree_of(path), name):
+            if isinstance(value, Scalar):
+                said = value.text
+    return said
+
+
 def holds_password(path: str) -> bool:
     """Tell whether a configuration file has an `auth` with something in it, for any registry."""
-    try:
-        data = read_content(path)
-        root = None if data is None else tree(decoded(data, path), path)
-    except ConfigError:
-        return False
+    root = _tree_of(path)
     tops = list(_values(root, "auth"))
     for listed in _values(root, "registries"):
         if isinstance(listed, Sequence):
             tops += [value for item in listed.items for value in _values(item, "auth")]
     return any(isinstance(value, Scalar) and bool(value.text) for value in tops)
+
+
+def _tree_of(path: str) -> Element | None:
+    """Return what is in a file; None if it cannot be read."""
+    try:
+        data = read_content(path)
+        return None if data is None else tree(decoded(data, path), path)
+    except ConfigError:
+        return None
 
 
 def _values(element: Element | None, name: str) -> Iterator[Element]:
