@@ -69,6 +69,7 @@ def problems(document: _Document) -> list[Problem]:
         *_calls(document["failedCalls"], now),
         *_clients(document),
         *_history(document["history"]),
+        *_admin(document["admin"]),
     ]
     found.sort(key=lambda one: _ORDER.index(str(one["severity"])))
     return list(_without_repetition(found))
@@ -211,6 +212,12 @@ def _history(history: _Document) -> Iterator[Problem]:
     if history["state"] not in ("ok", "off"):
         cure = "Pulls go on; make the state directory (`image`) one that can be written."
         yield _problem("history", str(history["state"]), cure)
+
+
+def _admin(admin: _Document) -> Iterator[Problem]:
+    if admin["trouble"]:
+        # It says itself what to do.
+        yield _problem("admin interface", str(admin["trouble"]), "", severity=NOTE)
 
 
 def _is_recent(moment: str | None, now: float, seconds: float) -> bool:

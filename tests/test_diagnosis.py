@@ -58,7 +58,8 @@ def healthy(**more: object) -> Document:
         "registries": [registry("sealos.hub:5000")],
         "pulls": {"failures": [], "recent": []},
         "failedCalls": [],
-        "history": {"path": "/var/lib/image-cri-shim/history.sqlite", "state": "ok"},
+        "history": {"path": "/var/lib/image-cri-shim/history.sqlite3", "state": "ok"},
+        "admin": {"addresses": ["/run/image-cri-shim/admin.sock"], "trouble": ""},
     }
     return copy.deepcopy({**document, **more})
 
@@ -136,6 +137,7 @@ def test_a_socket_that_cannot_be_served_degrades_and_none_at_all_fails() -> None
     assert (found["about"], found["severity"]) == ("socket", "degraded")
     assert found["what"] == "/run/x.sock is served by process 12"
     assert only(healthy(sockets=[]))["severity"] == "failing"
+    assert only(healthy(sockets=[], socketTrouble="it is taken"))["severity"] == "failing"
 
 
 @pytest.mark.parametrize(
@@ -374,6 +376,21 @@ def test_a_kubelet_that_does_not_call_here_is_told_once_it_should_have(
 
 def test_what_is_only_to_be_known_does_not_degrade_a_node() -> None:
     assert state(problems(healthy(clients={"imageCalls": 9, "runtimeCalls": 0}))) == "ok"
+
+
+def test_what_degrades_a_node_is_told_before_what_is_only_to_be_known() -> None:
+    document = healthy(
+        clients={"imageCalls": 9, "runtimeCalls": 0}, history={"path": "/x", "state": "full"}
+    )
+    assert [one["severity"] for one in problems(document)] == ["degraded", "note"]
+
+
+def test_an_admin_interface_that_is_not_where_it_should_be_is_told_and_harms_no_node() -> None:
+    trouble = "the admin interface is not at 127.0.0.1:80: cannot listen on it"
+    document = healthy(admin={"addresses": [], "trouble": trouble})
+    found = only(document)
+    assert (found["about"], found["what"]) == ("admin interface", trouble)
+    assert state(problems(document)) == "ok"
 
 
 def test_a_history_that_cannot_be_kept_is_told_and_one_that_is_off_is_not() -> None:
