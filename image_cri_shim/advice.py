@@ -41,7 +41,7 @@ _ONLY_RUNTIMES: tuple[_Entry, ...] = (
     (
         r"sandbox image|pod sandbox.*pinging|/pause[:@]",
         "The runtime pulls the pause image itself, past the shim: name one in your registry "
-        "(containerd: `sandbox_image`, in version 2 `sandbox` under pinned_images; CRI-O: "
+        "(containerd: `sandbox_image`, since version 2 `sandbox` under pinned_images; CRI-O: "
         "`pause_image`), or pull it beforehand through the shim.",
     ),
     (r"server is not initialized yet", "The runtime is starting; if it goes on, read its log."),
