@@ -15,6 +15,8 @@ Record: TypeAlias = Mapping[str, Any]
 
 # What is told of a runtime's error: few are longer without what is said anyway.
 _TOLD = 240
+# Failed pulls of one image that the status tells: a kubelet makes others all day long.
+TOLD_EACH = 5
 # Images that are named one by one.
 _NAMED = 3
 # What a runtime puts in front of the reason; the last pattern is a name in front of "not found".
@@ -92,7 +94,8 @@ def failed_images(failures: Iterable[Record], ended: Iterable[Record]) -> Iterat
         groups.setdefault(explained(records[0]), []).append(image)
     for failure, names in groups.items():
         records = [one for name in names for one in images[name]]
-        times = f"failed {len(records)} times, " if len(records) > 1 else ""
+        more = " or more" if any(len(images[name]) >= TOLD_EACH for name in names) else ""
+        times = f"failed {len(records)} times{more}, " if len(records) > 1 else ""
         yield Trouble(
             _images(names), times + failure.what, failure.cure, min(one["began"] for one in records)
         )

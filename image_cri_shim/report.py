@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,11 +18,13 @@ from image_cri_shim.fingerprint import Files
 from image_cri_shim.measurements import Measurements
 from image_cri_shim.pull_record import Document, Phase, PullRecord, as_document, moment
 from image_cri_shim.registry.health import Health
+from image_cri_shim.pull_trouble import TOLD_EACH
 from image_cri_shim.reload import ReloadService
 from image_cri_shim.status_codes import code_name
 
 # Of what happened, so much is told.
 _LAST = 20
+_FAILURES = 50
 
 
 class Report:
@@ -183,18 +186,34 @@ class Report:
     def _pulls(self, now: float) -> Document:
         book = self._daemon.pulls
         over = [one for one in reversed(book.recent) if one.over]
-        failed = [one for one in over if one.phase is Phase.FAILED]
 
         def written(records: Iterable[PullRecord]) -> list[Document]:
             return [as_document(one, now) for one in records]
 
         return {
             "inProgress": written(book.running),
-            "failures": written(failed[:_LAST]),
+            "failures": written(unmended(over)[:_FAILURES]),
             "recent": written(over[:_LAST]),
             "pulled": book.pulled,
             "failed": book.failed,
         }
+
+
+def unmended(over: Iterable[PullRecord]) -> list[PullRecord]:
+    """Return the pulls that failed of images that have not been pulled since, a few of each.
+
+    :param over: the pulls that have ended, newest first; so is what is returned.
+    """
+    pulled: set[str] = set()
+    told: Counter[str] = Counter()
+    found = []
+    for one in over:
+        if one.phase is Phase.PULLED:
+            pulled.add(one.image)
+        elif one.image not in pulled and told[one.image] < TOLD_EACH:
+            told[one.image] += 1
+            found.append(one)
+    return found
 
 
 def _breaker(health: Health | None, name: str) -> Document:
