@@ -37,6 +37,14 @@ _HTTP_OF_RUNTIME = (
     "Docker by `insecure-registries` in daemon.json"
 )
 
+# What only somebody else than the node can mend where the registry is none of the configuration's.
+OF_ORIGIN = "Push the image to one of your registries, or let the node reach its origin."
+_OUT_OF_TIME = (
+    "The pull took all the time it had: the registry may be slow, or the runtime may hang (does "
+    "`crictl info` answer? If not, restart it). If neither, raise `timeout` (15m by default) or "
+    "the client's own limit."
+)
+
 _ONLY_RUNTIMES: tuple[_Entry, ...] = (
     (
         r"sandbox image|pod sandbox.*pinging|/pause[:@]",
@@ -55,9 +63,11 @@ _ONLY_RUNTIMES: tuple[_Entry, ...] = (
     ),
     (
         r"http request to an https|plain http request was sent to https|malformed http response"
-        r"|\"http://.*connection reset by peer",
-        "This registry may speak https, and the runtime asks it over plain http: write https:// "
-        "in its settings (containerd: certs.d/HOST/hosts.toml).",
+        r"|\"http://.*connection reset by peer|request to http://.*\b400 bad request"
+        r"|failed with status code.*\b400 bad request",
+        "This registry may speak https, and the runtime asks it over plain http, as containerd "
+        "does on the node itself: write https:// in the runtime's settings (containerd: `server = "
+        '"https://HOST"` and the same [host] in certs.d/HOST/hosts.toml below its `config_path`).',
     ),
     (
         r"certificate required|bad certificate",
@@ -70,8 +80,7 @@ _ONLY_RUNTIMES: tuple[_Entry, ...] = (
     ),
     (
         r"context deadline exceeded|deadline_exceeded",
-        "The pull took all the time it had: look after the registry's speed, or raise `timeout` "
-        "(15m by default) or the client's own limit.",
+        _OUT_OF_TIME,
     ),
 )
 
@@ -142,27 +151,12 @@ _ONLY_LOOK_UPS: tuple[_Entry, ...] = (
     ),
     (
         r"^deadline exceeded",
-        "The pull took all the time it had: look after the registry's speed, or raise `timeout` "
-        "(15m by default) or the client's own limit.",
+        _OUT_OF_TIME,
     ),
 )
 
-_ANYBODYS: tuple[_Entry, ...] = (
-    (
-        r"has expired|not yet valid",
-        "Renew this registry's certificate; or the node's clock is wrong.",
-    ),
-    (
-        r"certificate is (?:valid )?for|cannot validate certificate for|not valid for any names"
-        r"|legacy common name|for another host",
-        "Use the name in `address` that its certificate is for, or give it a certificate for "
-        "this one.",
-    ),
-    (
-        r"\b429\b|toomanyrequests|rate limit",
-        "It limits how much is pulled: wait, give it credentials with a higher limit (`auth`), or "
-        "put the image into a registry of your own.",
-    ),
+# Nothing was heard from the other side.
+_UNREACHED: tuple[_Entry, ...] = (
     (
         r"no such host|name resolution|name or service not known|server misbehaving"
         r"|no address associated",
@@ -182,6 +176,25 @@ _ANYBODYS: tuple[_Entry, ...] = (
         "It does not answer: is it up, and does a firewall drop what is sent to it? How long it "
         "is waited for is said by its `connectTimeout` and `timeout`.",
     ),
+)
+
+_ANYBODYS: tuple[_Entry, ...] = (
+    (
+        r"has expired|not yet valid",
+        "Renew this registry's certificate; or the node's clock is wrong.",
+    ),
+    (
+        r"certificate is (?:valid )?for|cannot validate certificate for|not valid for any names"
+        r"|legacy common name|for another host",
+        "Use the name in `address` that its certificate is for, or give it a certificate for "
+        "this one.",
+    ),
+    (
+        r"\b429\b|toomanyrequests|rate limit",
+        "It limits how much is pulled: wait, give it credentials with a higher limit (`auth`), or "
+        "put the image into a registry of your own.",
+    ),
+    *_UNREACHED,
     (
         r"(?:status code|unexpected status|status:).*\b5\d\d\b|^(?:[^:]*: )*5\d\d(?: |$|,)",
         "The registry itself fails, or a proxy in front of it: read its log.",
@@ -229,19 +242,29 @@ _ANYBODYS: tuple[_Entry, ...] = (
 _NAMES = re.compile(r"(image|reference) \"[^\"]*\"|[^\s\"]+(?=: not found$)")
 
 
-def cure(text: str) -> str:
+def cure(text: str, *, configured: bool = True) -> str:
     """Say what to do about an error.
 
     :param text: the detail of a look-up, or what the runtime said of a pull or of another call.
-    :returns: one or two sentences; empty if nothing is known.
+    :param configured: whether the configuration has the registry; else it is an origin, which has
+        no settings to correct.
+    :returns: one or a few sentences; empty if nothing is known.
     """
+    _, words = found = _entry(text)
+    if not configured and (found in _UNREACHED or "`address`" in words):
+        return OF_ORIGIN
+    return words.replace("HOST", _host(text) if is_runtimes(text) else "HOST")
+
+
+def is_unreached(text: str) -> bool:
+    """Tell whether an error says that nothing was heard from the registry."""
+    return _entry(text) in _UNREACHED
+
+
+def _entry(text: str) -> _Entry:
     lower = _NAMES.sub(r"\1", text).lower()
-    runtimes = is_runtimes(text)
-    own = _ONLY_RUNTIMES if runtimes else _ONLY_LOOK_UPS
-    for pattern, words in (*own, *_ANYBODYS):
-        if re.search(pattern, lower):
-            return words.replace("HOST", _host(text) if runtimes else "HOST")
-    return ""
+    own = _ONLY_RUNTIMES if is_runtimes(text) else _ONLY_LOOK_UPS
+    return next((one for one in (*own, *_ANYBODYS) if re.search(one[0], lower)), ("", ""))
 
 
 def is_runtimes(text: str) -> bool:

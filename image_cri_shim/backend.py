@@ -7,7 +7,7 @@ from image_cri_shim.admin.backend import BadRequest, NotKnown
 from image_cri_shim.daemon import Daemon
 from image_cri_shim.measurements import Measurements
 from image_cri_shim.pull_book import PullBook
-from image_cri_shim.pull_record import Document
+from image_cri_shim.pull_record import Document, moment
 from image_cri_shim.reference import InvalidReferenceError
 from image_cri_shim.reload import ReloadService
 from image_cri_shim.report import Report
@@ -52,15 +52,15 @@ class Backend:
         daemon, reasons = self._daemon, []
         if not daemon.listeners.paths:
             reasons.append(daemon.listeners.trouble or "no socket is served")
-        if daemon.upstream is None or not daemon.upstream.connected:
-            reasons.append("starting" if daemon.upstream is None else daemon.upstream.state)
+        if not daemon.runtime_answers:
+            reasons.append(daemon.runtime_state)
         if self._reload.refusal is not None:
             reasons.append(str(self._reload.refusal))
         return reasons
 
     def reload(self) -> Document:
         """Read the configuration again."""
-        taken = self._reload.taken
+        taken, loaded_at = self._reload.taken, self._reload.loaded_at
         self._reload.reload()
         refusal = self._reload.refusal
         ok = refusal is None and self._reload.taken > taken
@@ -70,6 +70,8 @@ class Backend:
             "outcome": "the new configuration runs" if ok else why,
             "problems": [] if refusal is None else list(refusal.problems),
             "changes": list(self._daemon.changes) if ok else [],
+            # Of the one that ran until now: a change may have been noticed before anybody asked.
+            "loadedAt": moment(loaded_at),
         }
 
     def flush(self, image: str | None = None, registry: str | None = None) -> Document:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import attrs
 
@@ -45,6 +45,7 @@ class Credentials:
             pair,
             pair.rstrip("="),
             *(quote(secret, safe="") for secret in secrets),
+            *(quote_plus(secret) for secret in secrets),
             *(json.dumps(secret)[1:-1] for secret in secrets),
         )
 

@@ -11,10 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from twisted.internet.defer import Deferred, succeed
 
-from image_cri_shim.bridge import loop_name, to_future
+from image_cri_shim.bridge import loop_name, to_deferred, to_future
 from image_cri_shim.cache_log import CacheLog
-from image_cri_shim.config import Config, describe, detect_runtime_socket, differences, warnings
+from image_cri_shim.config import (
+    Config,
+    describe,
+    detect_runtime_socket,
+    differences,
+    format_duration,
+    warnings,
+)
 from image_cri_shim.credentials import DIRECTORY_VARIABLE, Credentials
 from image_cri_shim.cri.memory import Memory
 from image_cri_shim.cri.pull import Routing
@@ -28,6 +36,7 @@ from image_cri_shim.measurements import Measurements
 from image_cri_shim.pull_book import PullBook
 from image_cri_shim.pull_log import PullLog
 from image_cri_shim.resolution import Resolution
+from image_cri_shim.runtime_check import RuntimeCheck
 
 _log = logger("daemon")
 _config_log = logger("config")
@@ -56,6 +65,8 @@ _ASIDE = (
     "history_age",
 )
 _DEFAULTS = Config()
+# Seconds that a runtime gets to answer when it is asked whether it does.
+_PATIENCE = 5.0
 
 
 class Daemon:
@@ -68,7 +79,6 @@ class Daemon:
     :ivar pulls: what is known of the pulls.
     :ivar history: keeps them.
     :ivar upstream: the runtime; None before it begins, like the others.
-    :ivar runtime_since: since when the runtime is connected, or is not, in seconds since 1970.
     :ivar resolution: what decides.
     :ivar server: who serves the CRI.
     :ivar changes: what the last reload has changed, a line each.
@@ -95,8 +105,9 @@ class Daemon:
         self.resolution: Resolution | None = None
         self._cache_log: CacheLog | None = None
         self.upstream: Upstream | None = None
-        self.runtime_since: float | None = None
+        self._connected_since: float | None = None
         self._connected = False
+        self._check = RuntimeCheck(self._ask_runtime, self._told, logger("runtime"), time.time)
         self._introducing: asyncio.Task[None] | None = None
         self._routing: Routing | None = None
         self._memory = Memory(config.image)
@@ -109,8 +120,34 @@ class Daemon:
         if self.listeners.trouble:
             parts.append(self.listeners.trouble)
         if self.upstream is not None:
-            parts.append(self.upstream.state)
+            parts.append(self.runtime_state)
         return "; ".join(parts)
+
+    @property
+    def runtime_answers(self) -> bool:
+        """Whether the runtime is connected, and has answered when it was asked last."""
+        connected = self.upstream is not None and self.upstream.connected
+        return connected and self._check.silent_since is None
+
+    @property
+    def runtime_state(self) -> str:
+        """How the runtime is, in words for the operator."""
+        if self.upstream is None:
+            return "starting"
+        silent = self._check.silent_since
+        if silent is None or not self.upstream.connected:
+            return self.upstream.state
+        waited = max(time.time() - silent, 0.0)
+        return (
+            f"the runtime at {self.upstream.path} does not answer (it is connected, and was asked "
+            f"in vain {format_duration(round(waited))} ago for the first time)"
+        )
+
+    @property
+    def runtime_since(self) -> float | None:
+        """Since when the runtime is as it is, in seconds since 1970; None before it is known."""
+        silent = self._check.silent_since
+        return self._connected_since if silent is None else silent
 
     @property
     def full(self) -> bool:
@@ -168,8 +205,13 @@ class Daemon:
             resolution.close()
         self.changed()
 
+    def look(self) -> None:
+        """Look after what nobody tells of by itself; called every two seconds."""
+        self._check.look()
+
     async def finish(self) -> None:
         """Let pulls finish, then close every connection."""
+        self._check.stop()
         if self.server is not None:
             await self.server.stop(self.config.shutdown_grace)
         if self.upstream is not None:
@@ -199,10 +241,23 @@ class Daemon:
 
     def _note_change(self) -> None:
         connected = self.upstream is not None and self.upstream.connected
-        if connected != self._connected or self.runtime_since is None:
-            self._connected, self.runtime_since = connected, time.time()
+        if connected != self._connected or self._connected_since is None:
+            self._connected, self._connected_since = connected, time.time()
         if self.upstream is not None and connected:
             self._introducing = asyncio.ensure_future(self.upstream.introduce())
+        self.changed()
+
+    def _ask_runtime(self) -> Deferred[bool | None]:
+        if self.upstream is None or not self.upstream.connected:
+            return succeed(None)
+        return to_deferred(self._alive(self.upstream))
+
+    @staticmethod
+    async def _alive(upstream: Upstream) -> bool | None:
+        # One that was lost meanwhile is not silent, but gone.
+        return await upstream.reachable(_PATIENCE) or (False if upstream.connected else None)
+
+    def _told(self) -> None:
         self.changed()
 
     def _resolve_by(self, config: Config) -> Resolution:

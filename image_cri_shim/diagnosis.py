@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from image_cri_shim import advice
 from image_cri_shim.pull_record import seconds_since_1970
-from image_cri_shim.pull_trouble import Trouble, failed_images, gist, passed_over
+from image_cri_shim.pull_trouble import Surroundings, Trouble, failed_images, gist, passed_over
 
 # A JSON object.
 _Document: TypeAlias = Mapping[str, Any]
@@ -30,8 +30,8 @@ _OF_THE_NODE = frozenset(
     {"Version", "Status", "RunPodSandbox", "ListImages", "ImageStatus", "ImageFsInfo"}
     | {"RemoveImage", "CreateContainer"}
 )
-# What tells nothing more: the runtime was away, or does not have the method.
-_PASSING = frozenset({"UNAVAILABLE", "UNIMPLEMENTED"})
+# The runtime was away, and that is told already.
+_AWAY = "image-cri-shim: "
 _PAUSE = re.compile(r"sandbox image \"([^\"]+)\"|docker://(\S*pause[^\s:]*:[^\s:]+)")
 
 _CURES_OF_RUNTIME = (
@@ -65,7 +65,7 @@ def problems(document: _Document) -> list[Problem]:
         *_sockets(document),
         *_configuration(document["configuration"]),
         *_registries(document["registries"], now),
-        *_pulls(document["pulls"], now),
+        *_pulls(document, now),
         *_calls(document["failedCalls"], now),
         *_clients(document),
         *_history(document["history"]),
@@ -130,35 +130,39 @@ def _registries(registries: Iterable[_Document], now: float) -> Iterator[Problem
             continue
         if one["breaker"] != "closed":
             wait = math.ceil(one["retryInSeconds"])
-            when = f"not asked for {wait} s" if wait else "to be tried again"
+            when = f"left alone, tried again in {wait} s" if wait else "failing, to be tried again"
             detail = one["detail"] or one["lastDetail"]
-            what = f"failing, {when}: {detail}"
+            what = f"{when}: {detail}"
         elif one["lastOutcome"] == "unknown":
             detail = one["lastDetail"]
             what = f"could not say what it has: {detail}"
         else:
             continue
-        yield _problem(f"registry {one['name']}", what, advice.cure(detail))
+        cure = advice.cure(detail, configured=one["configured"])
+        yield _problem(f"registry {one['name']}", what, cure, one["failingSince"])
 
 
-def _pulls(pulls: _Document, now: float) -> Iterator[Problem]:
+def _pulls(document: _Document, now: float) -> Iterator[Problem]:
+    pulls, node = document["pulls"], Surroundings.of(document)
+
     def recent(records: Iterable[_Document]) -> list[_Document]:
         return [one for one in records if _is_recent(one["began"], now, _PULLS_COUNT)]
 
     def told(found: Iterable[Trouble]) -> Iterator[Problem]:
         for one in found:
-            yield _problem(one.about, one.what, one.cure, one.since)
+            severity = NOTE if one.passed else DEGRADED
+            yield _problem(one.about, one.what, one.cure, one.since, severity)
 
     ended = recent(pulls["recent"])
-    yield from told(failed_images(recent(pulls["failures"]), ended))
-    yield from told(passed_over(ended))
+    yield from told(failed_images(recent(pulls["failures"]), ended, node))
+    yield from told(passed_over(ended, node.registries))
 
 
 def _calls(failed: Iterable[_Document], now: float) -> Iterator[Problem]:
     """Tell of calls that the runtime failed, each kind of failure once."""
     groups: dict[tuple[str, str, str], list[_Document]] = {}
     for one in failed:
-        counts = one["method"] in _OF_THE_NODE and one["code"] not in _PASSING
+        counts = one["method"] in _OF_THE_NODE and not _is_away(one)
         if counts and _is_recent(one["at"], now, _CALLS_COUNT):
             key = one["method"], one["code"], gist(one["message"])
             groups.setdefault(key, []).append(one)
@@ -200,9 +204,10 @@ def _clients(document: _Document) -> Iterator[Problem]:
     elif not rest:
         yield _problem(
             "kubelet",
-            "calls about images come here, and none about pods: two endpoints are configured",
-            "Right where only `imageServiceEndpoint` (in crictl.yaml `image-endpoint`) points "
-            "here. Else the kubelet is not pointed here, and somebody else called.",
+            "calls about images come here, and none about pods",
+            "Right where only `imageServiceEndpoint` (in crictl.yaml `image-endpoint`) is to point "
+            "here. If the kubelet is to send all here, it does not yet: "
+            f"`containerRuntimeEndpoint: unix://{path}`, then restart it.",
             since,
             NOTE,
         )
@@ -216,8 +221,18 @@ def _history(history: _Document) -> Iterator[Problem]:
 
 def _admin(admin: _Document) -> Iterator[Problem]:
     if admin["trouble"]:
+        cure = "Pulls go on, and it is tried again by itself."
         # It says itself what to do.
-        yield _problem("admin interface", str(admin["trouble"]), "", severity=NOTE)
+        what, found, said = str(admin["trouble"]).partition("; free that port")
+        if found and ";" not in said:
+            cure = "Free that port, or set `adminListen` to another one. " + cure
+        else:
+            what = str(admin["trouble"])
+        yield _problem("admin interface", what, cure, severity=NOTE)
+
+
+def _is_away(failed: _Document) -> bool:
+    return failed["code"] == "UNAVAILABLE" and str(failed["message"]).startswith(_AWAY)
 
 
 def _is_recent(moment: str | None, now: float, seconds: float) -> bool:

@@ -22,9 +22,8 @@ from image_cri_shim.registry.measurements import AskedRegistry
 
 # What is called a method, or a version, that nobody knows: clients cannot make up new ones.
 OTHER = "other"
-# Failed calls that are remembered.
-_FAILED = 50
-_OK, _CANCELLED, _NOT_FOUND = 0, 1, 5
+# Failed calls of one method that are remembered.
+_FAILED = 5
 
 
 class MethodCalls:
@@ -35,9 +34,20 @@ class MethodCalls:
     :ivar whole: seconds from the request to the end of the answer.
     :ivar runtime: the part of them in which the runtime was waited for.
     :ivar shim: the rest.
+    :ivar well: when one ended well the last time, in seconds since 1970; 0 for never.
     """
 
-    __slots__ = ("ended", "name", "runtime", "service", "shim", "timed", "version", "whole")
+    __slots__ = (
+        "ended",
+        "name",
+        "runtime",
+        "service",
+        "shim",
+        "timed",
+        "version",
+        "well",
+        "whole",
+    )
 
     def __init__(self, version: str, service: str, name: str, *, timed: bool) -> None:
         self.version = version
@@ -45,6 +55,7 @@ class MethodCalls:
         self.name = name
         self.timed = timed
         self.ended: dict[int, int] = {}
+        self.well = 0.0
         self.whole = Histogram(CALL_BOUNDS)
         self.runtime = Histogram(CALL_BOUNDS)
         self.shim = Histogram(SHIM_BOUNDS)
@@ -110,13 +121,29 @@ class CallMeasurements:
     :ivar methods: the calls of each method, by its path; of those that nobody knows together. It
         is ``cri.account`` that knows which is which.
     :ivar last: when the last one ended, in seconds since 1970; None for never.
-    :ivar failed: the last ones that did not end well, oldest first.
+    :ivar own: those of the shim's own commands, by service: no node depends on them.
     """
 
     def __init__(self) -> None:
         self.methods: dict[bytes, MethodCalls] = {}
         self.last: float | None = None
-        self.failed: deque[FailedCall] = deque(maxlen=_FAILED)
+        self.own: Counter[str] = Counter()
+        self._failed: dict[str, deque[FailedCall]] = {}
+
+    def note_failure(self, failed: FailedCall) -> None:
+        """Remember a call that did not end well, as one of the last of its method."""
+        self._failed.setdefault(failed.method, deque(maxlen=_FAILED)).append(failed)
+
+    @property
+    def failed(self) -> list[FailedCall]:
+        """The last that did not end well, of methods that have not ended well since; in order."""
+        well: dict[str, float] = {}
+        for calls in self.methods.values():
+            well[calls.name] = max(well.get(calls.name, 0.0), calls.well)
+        found = (one for several in self._failed.values() for one in several)
+        return sorted(
+            (one for one in found if one.at > well.get(one.method, 0.0)), key=lambda one: one.at
+        )
 
     @property
     def ended(self) -> Counter[tuple[str, str, int]]:
@@ -147,11 +174,6 @@ class CallMeasurements:
         for calls in self.methods.values():
             found[calls.service] += sum(calls.ended.values())
         return found
-
-
-def is_failure(code: int) -> bool:
-    """Tell whether a status is one to look after: clients ask for what is absent, and give up."""
-    return code not in (_OK, _CANCELLED, _NOT_FOUND)
 
 
 @attrs.frozen

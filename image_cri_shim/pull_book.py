@@ -15,14 +15,15 @@ from image_cri_shim.clock import Clock
 from image_cri_shim.decision import Attempt, Candidate, Decision, LookUp, Pull
 from image_cri_shim.pull_record import Asked, Phase, PullRecord, Tried
 from image_cri_shim.reason import explain
-from image_cri_shim.redaction import Redactor
+from image_cri_shim.redaction import Redactor, mask_credentials
 
 # What is kept of a text; few image references are longer.
 _SHOWN = 600
 # What is kept of the look-ups and of the attempts of one pull.
 _LISTED = 16
-# A password in front of a host: no reference has one, but somebody may write it.
-_USER = re.compile(r"[^/@\s]+:[^/@\s]*@(?!sha(?:256|512):)")
+# What no reference has, but somebody may write: a user in front of a host, a query behind a path.
+_USER = re.compile(r".*@(?!sha(?:256|512):)", re.DOTALL)
+_QUERY = re.compile(r"\?.*", re.DOTALL)
 _ONE_LINE = Redactor()
 
 
@@ -109,12 +110,13 @@ class PullBook:
     def shown(self, image: str) -> str:
         """Return a text that a client sent for an image as it can be shown."""
         # Cut twice: what is masked is looked for in no more than this.
-        text = self.redactor.clean(_USER.sub("***@", image[: 4 * _SHOWN]))
+        plain = _QUERY.sub("?***", _USER.sub("***@", image[: 4 * _SHOWN]))
+        text = self.redactor.clean(plain)
         return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
     def said(self, text: str) -> str:
         """Return what others said of a pull as it can be shown."""
-        return _cut(self.redactor.clean(text))
+        return _cut(mask_credentials(self.redactor.clean(text)))
 
     def _note(self, event: Event, record: PullRecord) -> None:
         self._records[record.number] = record

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import attrs
 
 from image_cri_shim import advice
+from image_cri_shim.pull_record import seconds_since_1970
 
 # A record of a pull as JSON has it (pull_record.as_document).
 Record: TypeAlias = Mapping[str, Any]
@@ -43,6 +45,8 @@ _ABOUT_MISSING = (
     "Push the image to one of these registries, or correct its name; "
     "`image-cri-shim resolve IMAGE` shows where it is looked for."
 )
+_ABOUT_ORIGIN = "Push the image to one of these registries, or let the node reach its origin."
+_NO_REGISTRIES = "Let the node reach its origin, or configure a registry that has the image."
 
 
 @attrs.frozen
@@ -50,10 +54,12 @@ class Failure:
     """Why an image could not be pulled.
 
     :ivar what: the reasons, without the image's name.
+    :ivar passed: whether the node has changed since, so that nobody knows whether it would fail.
     """
 
     what: str
     cure: str
+    passed: bool = False
 
 
 @attrs.frozen
@@ -62,12 +68,43 @@ class Trouble:
 
     :ivar about: ``image nginx:1.25`` or ``registry harbor.corp``.
     :ivar since: when it was seen first, as the records write it.
+    :ivar passed: whether the node has changed since.
     """
 
     about: str
     what: str
     cure: str
     since: str
+    passed: bool = False
+
+
+@attrs.frozen
+class Surroundings:
+    """What the node is like now.
+
+    :ivar registries: the names of those that are configured.
+    :ivar answered: when each last said what it has, for those that did when they were asked last;
+        seconds since 1970, as is all here.
+    :ivar loaded: when the configuration was.
+    """
+
+    registries: frozenset[str]
+    answered: Mapping[str, float]
+    loaded: float
+
+    @classmethod
+    def of(cls, status: Mapping[str, Any]) -> Surroundings:
+        """Read them from the status document."""
+        known = status["registries"]
+        return cls(
+            frozenset(one["name"] for one in known if one["configured"]),
+            {
+                one["name"]: seconds_since_1970(one["lastAskedAt"])
+                for one in known
+                if one["lastAskedAt"] is not None and one["lastOutcome"] in ("present", "absent")
+            },
+            seconds_since_1970(status["configuration"]["loadedAt"]),
+        )
 
 
 def gist(error: str) -> str:
@@ -78,7 +115,9 @@ def gist(error: str) -> str:
     return text if len(text) <= _TOLD else f"{text[:_TOLD]}..."
 
 
-def failed_images(failures: Iterable[Record], ended: Iterable[Record]) -> Iterator[Trouble]:
+def failed_images(
+    failures: Iterable[Record], ended: Iterable[Record], node: Surroundings
+) -> Iterator[Trouble]:
     """Say which images cannot be pulled, and why; images of one cause together.
 
     :param failures: the pulls that failed, newest first.
@@ -91,20 +130,42 @@ def failed_images(failures: Iterable[Record], ended: Iterable[Record]) -> Iterat
             images.setdefault(one["image"], []).append(one)
     groups: dict[Failure, list[str]] = {}
     for image, records in images.items():
-        groups.setdefault(explained(records[0]), []).append(image)
+        failure = _overtaken(records[0], node) or explained(records[0], node.registries)
+        groups.setdefault(failure, []).append(image)
     for failure, names in groups.items():
         records = [one for name in names for one in images[name]]
         more = " or more" if any(len(images[name]) >= TOLD_EACH for name in names) else ""
-        times = f"failed {len(records)} times{more}, " if len(records) > 1 else ""
-        yield Trouble(
-            _images(names), times + failure.what, failure.cure, min(one["began"] for one in records)
-        )
+        times = f"failed {len(records)} times{more}" if len(records) > 1 else ""
+        if failure.passed:
+            what = f"{times or 'failed'} {failure.what}"
+        else:
+            what = ", ".join(filter(None, (times, failure.what)))
+        since = min(one["began"] for one in records)
+        yield Trouble(_images(names), what, failure.cure, since, failure.passed)
 
 
-def passed_over(ended: Iterable[Record]) -> Iterator[Trouble]:
+def _overtaken(record: Record, node: Surroundings) -> Failure | None:
+    """Say what has changed since a pull failed, if that may have mended it."""
+    over = seconds_since_1970(record["began"]) + record["seconds"]
+    again = "pull it again to see"
+    if node.loaded > over:
+        when = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(node.loaded))
+        return Failure(f"before the configuration changed ({when}): {again}", "", passed=True)
+    if any(advice.needs_runtimes_settings(one["error"]) for one in record["attempts"]):
+        # Another registry has it, and there the cure is still to be made.
+        return None
+    for one in record["lookUps"]:
+        name = one["registry"]
+        if one["outcome"] == "unknown" and node.answered.get(name, 0.0) > over:
+            return Failure(f"before {name} answered again: {again}", "", passed=True)
+    return None
+
+
+def passed_over(ended: Iterable[Record], registries: frozenset[str]) -> Iterator[Trouble]:
     """Say which registries the runtime cannot pull from, though the images came from elsewhere.
 
     :param ended: the last pulls, newest first.
+    :param registries: the names of those that are configured.
     """
     known: set[str] = set()
     for one in ended:
@@ -119,31 +180,40 @@ def passed_over(ended: Iterable[Record]) -> Iterator[Trouble]:
             if error:
                 what = f"the runtime cannot pull from it: {gist(error)}"
                 what += f" ({one['image']} came from {one['registry']})"
-                yield Trouble(f"registry {registry}", what, advice.cure(error), one["began"])
+                cure = advice.cure(error, configured=registry in registries)
+                yield Trouble(f"registry {registry}", what, cure, one["began"])
 
 
-def explained(record: Record) -> Failure:
-    """Say why a pull failed: what every registry said, in the order in which they were asked."""
+def explained(record: Record, registries: frozenset[str]) -> Failure:
+    """Say why a pull failed: what every registry said, in the order in which they were asked.
+
+    :param registries: the names of those that are configured; the others are origins.
+    """
     tried = {one["name"]: one for one in record["attempts"]}
     asked = {one["name"]: one for one in record["lookUps"]}
-    reasons = [_looked_up(one, tried.get(name)) for name, one in asked.items()]
-    reasons += [
-        f"{one['registry']}: {gist(one['error'])}"
-        for name, one in tried.items()
-        if name not in asked and one["error"]
+    names = tuple(dict.fromkeys((*asked, *tried)))
+    origins = [
+        name for name in names if (asked.get(name) or tried[name])["registry"] not in registries
     ]
+    unreached = [name for name in origins if _is_unreached(asked.get(name), tried.get(name))]
+    reasons = [_said(asked.get(name), tried.get(name)) for name in names if name not in unreached]
+    reasons = [one for one in reasons if one]
     strict = _STRICT.search(record["error"]) or _STRICT.search(record["reason"])
-    nowhere = all(one["outcome"] == "absent" for one in asked.values()) and all(
-        _ABSENT.search(gist(one["error"])) for one in tried.values()
+    rule = "" if strict is None else strict[1]
+    nowhere = bool(reasons) and all(
+        _has_it_not(asked.get(name), tried.get(name)) for name in names if name not in unreached
     )
-    if not reasons:
+    away = [_away(asked.get(name), tried.get(name)) for name in unreached]
+    if not reasons and not away:
         reasons, nowhere = [gist(record["error"]).removeprefix("image-cri-shim: ")], False
     words = "; ".join(reasons)
     if nowhere:
-        words = f"found nowhere: {words}"
-    if strict is not None and strict[1] not in words:
-        words += f"; {strict[1]}"
-    return Failure(words, _cure(record, tried, asked, "" if strict is None else strict[1]))
+        words = f"found in none of your registries ({words})" if away else f"found nowhere: {words}"
+    first, last = (words, [rule]) if rule not in words else (words, [])
+    if rule and not reasons:
+        first, last = rule, []
+    said = "; ".join(filter(None, (first, *away, *last)))
+    return Failure(said, _cure(record, names, registries, unreached, rule, nowhere=nowhere))
 
 
 def _counts(failed: Record) -> bool:
@@ -152,32 +222,78 @@ def _counts(failed: Record) -> bool:
     return failed["error"] != _CANCELLED and not last.startswith(_NO_RUNTIME)
 
 
-def _looked_up(asked: Record, tried: Record | None) -> str:
-    """Say what came of one registry: ``harbor.corp: absent (404)``."""
+def _said(asked: Record | None, tried: Record | None) -> str:
+    """Say what came of one registry: ``harbor.corp: absent (404)``; nothing if it pulled."""
+    error = tried["error"] if tried is not None else ""
+    if asked is None:
+        return f"{tried['registry']}: {gist(error)}" if tried is not None and error else ""
     outcome = asked["outcome"]
     said = f"{asked['registry']}: "
     said += "has it" if outcome == "present" else f"{outcome} ({asked['detail']})"
-    if tried is None or not tried["error"]:
+    if not error:
         return said
     link = "but" if outcome == "present" else "and"
-    return f"{said}, {link} the runtime cannot pull it: {gist(tried['error'])}"
+    return f"{said}, {link} the runtime cannot pull it: {gist(error)}"
+
+
+def _is_unreached(asked: Record | None, tried: Record | None) -> bool:
+    return any(advice.is_unreached(text) for text in _texts(asked, tried))
+
+
+def _away(asked: Record | None, tried: Record | None) -> str:
+    """Say of an origin why nothing was heard from it, without the addresses that were tried."""
+    text = next(text for text in _texts(asked, tried) if advice.is_unreached(text))
+    why = gist(text)
+    if "proxyconnect" not in why:
+        why = why.rpartition(": ")[2]
+    registry = (asked or tried or {})["registry"]
+    return f"its origin {registry} cannot be reached: {why}"
+
+
+def _has_it_not(asked: Record | None, tried: Record | None) -> bool:
+    """Tell whether everybody who was asked for a name has said that it is not there."""
+    return (asked is None or asked["outcome"] == "absent") and (
+        tried is None or _ABSENT.search(gist(tried["error"])) is not None
+    )
 
 
 def _cure(
-    record: Record, tried: Mapping[str, Record], asked: Mapping[str, Record], strict: str
+    record: Record,
+    names: Sequence[str],
+    registries: frozenset[str],
+    unreached: Sequence[str],
+    rule: str,
+    *,
+    nowhere: bool,
 ) -> str:
-    """Say what to do first: about what failed before what is not there, in the pull's order."""
+    """Say what to do first: about what failed before what is not there, in the pull's order.
+
+    An origin comes last, and is nothing to see to where a registry had the image.
+    """
+    tried = {one["name"]: one for one in record["attempts"]}
+    asked = {one["name"]: one for one in record["lookUps"]}
     broken: list[str] = []
     missing: list[str] = []
-    for name in dict.fromkeys((*asked, *tried)):
+    at_origin: list[str] = []
+    for name in names:
+        configured = (asked.get(name) or tried[name])["registry"] in registries
         for text in _texts(asked.get(name), tried.get(name)):
-            kept = missing if _is_absent(text) else broken
-            kept.append(text)
+            kept = missing if _is_absent(text) else broken if configured else at_origin
+            if name not in unreached:
+                kept.append(text)
     cures = [advice.cure(text) for text in _of_first(broken)]
-    if strict:
-        cures.append(_about_rule(strict))
-    if not any(cures):
-        cures = [_ABOUT_MISSING] if missing else [advice.cure(record["error"])]
+    if rule:
+        cures.append(_about_rule(rule))
+        cures += ["Or let the node reach its origin."] if unreached else []
+    elif unreached and nowhere:
+        cures.append(_ABOUT_ORIGIN)
+    had_it = any(one["outcome"] == "present" for one in asked.values())
+    if not any(cures) and not had_it:
+        cures = [advice.cure(text, configured=False) for text in _of_first(at_origin)]
+        if unreached:
+            cures.append(advice.OF_ORIGIN if asked or registries else _NO_REGISTRIES)
+    if not any(cures) and not (had_it and broken):
+        cures = [_ABOUT_MISSING] if missing else [advice.cure(record["error"], configured=False)]
     return " ".join(dict.fromkeys(filter(None, cures)))
 
 

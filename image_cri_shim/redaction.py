@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 _SHOWN_INSTEAD = "***"
+# What others write credentials like, whoever's they are: in front of a host, in a header, in the
+# query of an address. A digest follows an @ as well.
+_USER = re.compile(r"(?<=://)[^\s/@\"']+@|[^\s/@\"']+:[^\s/@\"']*@(?!sha(?:256|512):)")
+_SCHEME = re.compile(r"(?i)\b(bearer|basic)(\s+)(?=\S*[0-9+/=_.-])(?!realm=)[A-Za-z0-9+/=_.~-]{8,}")
+_QUERY = re.compile(r"([?&][A-Za-z0-9_.%-]+=)[^&\s\"']+")
+
+
+def mask_credentials(text: str) -> str:
+    """Return a text of others' without what looks like anybody's credentials in it."""
+    text = _USER.sub(f"{_SHOWN_INSTEAD}@", text)
+    text = _SCHEME.sub(rf"\1\2{_SHOWN_INSTEAD}", text)
+    return _QUERY.sub(rf"\1{_SHOWN_INSTEAD}", text)
 
 
 class Redactor:

@@ -199,8 +199,10 @@ class ReloadService(Service):
         for problem in error.problems:
             self._log.error("reload: {problem}", problem=str(problem))
         self._log.error(
-            "reload: refused; the configuration that runs stays as it is "
-            "(it is not what the files say since {moment})",
+            "reload: refused; the configuration that was read before runs on ({files} {moment})",
+            files="the files ask for what cannot be had since"
+            if passing
+            else "the files have been wrong since",
             moment=refusal.moment,
         )
 

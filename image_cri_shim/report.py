@@ -17,8 +17,8 @@ from image_cri_shim.decision import Registry
 from image_cri_shim.fingerprint import Files
 from image_cri_shim.measurements import Measurements
 from image_cri_shim.pull_record import Document, Phase, PullRecord, as_document, moment
-from image_cri_shim.registry.health import Health
 from image_cri_shim.pull_trouble import TOLD_EACH
+from image_cri_shim.registry.health import Health
 from image_cri_shim.reload import ReloadService
 from image_cri_shim.status_codes import code_name
 
@@ -103,8 +103,9 @@ class Report:
         return {
             "connected": 0 if server is None else server.clients,
             "calls": 0 if server is None else server.calls,
-            "imageCalls": calls.services["ImageService"],
-            "runtimeCalls": calls.services["RuntimeService"],
+            # The operator's own tries say nothing of the kubelet's.
+            "imageCalls": calls.services["ImageService"] - calls.own["ImageService"],
+            "runtimeCalls": calls.services["RuntimeService"] - calls.own["RuntimeService"],
             "lastCallAt": _moment(calls.last),
             "versions": versions,
         }
@@ -120,8 +121,8 @@ class Report:
         name, version = upstream.program
         return {
             "socket": upstream.path or self._daemon.config.cri or "",
-            "connected": upstream.connected,
-            "state": upstream.state,
+            "connected": self._daemon.runtime_answers,
+            "state": self._daemon.runtime_state,
             "name": name,
             "version": version,
             "criVersion": upstream.version,
@@ -166,7 +167,7 @@ class Report:
             "credentials": registry is not None and registry.has_credentials,
             "insecure": registry is not None
             and (registry.plain_http or registry.insecure_skip_verify),
-            **_breaker(health, name),
+            **_breaker(health, name, self._now()),
             "lastOutcome": "" if last is None else last.outcome.value,
             "lastDetail": "" if last is None else last.detail,
             "lastAskedAt": None if asked is None else _moment(asked.at),
@@ -216,12 +217,16 @@ def unmended(over: Iterable[PullRecord]) -> list[PullRecord]:
     return found
 
 
-def _breaker(health: Health | None, name: str) -> Document:
+def _breaker(health: Health | None, name: str, now: float) -> Document:
     condition: Any = None if health is None else health.condition(name.lower())
     return {
         "breaker": "closed" if condition is None else condition.state.value,
         "failures": 0 if condition is None else condition.failures,
         "detail": "" if condition is None else condition.detail,
+        # In whole seconds: it is the same moment each time, and two clocks are read.
+        "failingSince": moment(round(now - condition.lasting))
+        if condition is not None and condition.failures
+        else None,
         "retryInSeconds": 0.0 if condition is None else round(condition.wait, 3),
     }
 

@@ -25,7 +25,7 @@ from image_cri_shim.errors import ConfigError, Problem, SocketError
 from image_cri_shim.file_watch import FileWatch
 from image_cri_shim.fingerprint import Files
 from image_cri_shim.listeners import Listeners
-from image_cri_shim.logs import finish, flush, logger
+from image_cri_shim.logs import finish, flush, logger, lost
 from image_cri_shim.measurements import Measurements, Reloads, RuntimeState
 from image_cri_shim.pull_record import Document
 from image_cri_shim.registry.names import install_names
@@ -138,12 +138,13 @@ def connect(measurements: Measurements, daemon: Daemon, reload: ReloadService) -
         upstream = daemon.upstream
         if upstream is None:
             return None
-        return RuntimeState(upstream.connected, *upstream.program, upstream.version)
+        return RuntimeState(daemon.runtime_answers, *upstream.program, upstream.version)
 
     measurements.breakers = breakers
     measurements.runtime = runtime
     measurements.clients = lambda: None if daemon.server is None else daemon.server.clients
     measurements.running = lambda: None if daemon.server is None else daemon.server.calls
+    measurements.lines_lost = lost
     measurements.history = lambda: {"off": None, "ok": True}.get(daemon.history.state, False)
     measurements.reloads = lambda: Reloads(
         reload.taken, reload.refused, reload.loaded_at, reload.refusal is None
@@ -239,6 +240,7 @@ class ListenerService(AsyncioService):
             self._looked()
         except Exception:  # noqa: BLE001 - whatever it is, it is looked at again
             _log.failure("cannot look after the socket")
+        self._daemon.look()
         self._daemon.changed()
 
     def _start_failed(self, failure: Failure) -> None:

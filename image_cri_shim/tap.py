@@ -49,7 +49,7 @@ class Options(usage.Options):
     synopsis = "[--config FILE] [--shim SOCKET] [--cri SOCKET] [--debug]"
     longdesc = (
         "Serves the Kubernetes CRI on a socket of its own and pulls images from the registries "
-        "of its configuration that have them. The kubelet's imageServiceEndpoint points here; "
+        "of its configuration that have them. The kubelet's containerRuntimeEndpoint points here; "
         "SIGHUP reads the configuration again."
     )
     optParameters = [  # noqa: RUF012 - Twisted reads a plain list

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from image_cri_shim.advice import cure, is_runtimes, needs_runtimes_settings
+from image_cri_shim.advice import (
+    OF_ORIGIN,
+    cure,
+    is_runtimes,
+    is_unreached,
+    needs_runtimes_settings,
+)
 
 HEAD = (
     'UNKNOWN: failed to pull and unpack image "harbor.corp:8443/lab/x:1": '
@@ -92,6 +98,11 @@ RUNTIMES = {
     ASKED + 'net/http: HTTP/1.x transport connection broken: malformed HTTP response "\\x15"': (
         "may speak https"
     ),
+    HEAD + "unexpected status from HEAD request to "
+    "http://harbor.corp:8443/v2/lab/x/manifests/1: 400 Bad Request": (
+        '`server = "https://harbor.corp:8443"`'
+    ),
+    STATUS + "400 Bad Request": '`server = "https://harbor.corp:8443"`',
     ASKED + "remote error: tls: certificate required": "`client` in certs.d/harbor.corp:8443",
     ASKED + "dial tcp: lookup harbor.corp on 10.0.0.1:53: no such host": "DNS",
     ASKED + "dial tcp 10.0.0.1:8443: connect: connection refused": "Nobody listens",
@@ -115,7 +126,7 @@ RUNTIMES = {
     HEAD + "write /var/lib/containerd/x: no space left on device": "disk is full",
     HEAD + "mkdir /var/lib/containerd/x: read-only file system": "read-only",
     "UNKNOWN: server is not initialized yet": "is starting",
-    "DEADLINE_EXCEEDED: context deadline exceeded": "raise `timeout`",
+    "DEADLINE_EXCEEDED: context deadline exceeded": "the runtime may hang (does `crictl info`",
     'UNKNOWN: failed to get sandbox image "registry.k8s.io/pause:3.6": '
     "dial tcp: lookup registry.k8s.io: no such host": "`sandbox_image`",
 }
@@ -148,6 +159,21 @@ def test_an_images_name_says_nothing_about_what_is_wrong_with_it() -> None:
         resolving = f'failed to resolve reference "harbor.corp/{name}": '
         text = f'UNKNOWN: failed to pull and unpack image "harbor.corp/{name}": {resolving}'
         assert "Push the image" in cure(f"{text}harbor.corp/{name}: not found")
+
+
+def test_an_origin_has_no_settings_to_correct() -> None:
+    texts = [text for text in (*LOOK_UPS, *RUNTIMES) if "`address`" in cure(text)]
+    assert len(texts) > 5
+    for text in texts:
+        assert cure(text, configured=False) == OF_ORIGIN
+    assert "CA" in cure(next(iter(RUNTIMES)), configured=False)
+
+
+def test_what_was_not_reached_is_told_from_what_refused() -> None:
+    assert is_unreached("no such host")
+    assert is_unreached(ASKED + "dial tcp 10.0.0.1:8443: i/o timeout")
+    assert not is_unreached(STATUS + "401 Unauthorized")
+    assert not is_unreached("something new")
 
 
 def test_a_registrys_own_full_disk_is_not_the_nodes() -> None:

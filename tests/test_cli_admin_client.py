@@ -73,6 +73,28 @@ def test_the_end_of_what_is_followed_is_the_daemons(admin: AdminStandIn) -> None
         next(followed)
 
 
+@pytest.mark.parametrize("cut", [b"", b'40\r\n{"numb', b"4"])
+def test_who_is_cut_off_hears_that_it_may_have_been_too_slow(directory: Path, cut: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    def serve() -> None:
+        connection = listening.accept()[0]
+        connection.recv(1000)
+        connection.sendall(head + b'd\r\n{"number": 1}\r\n1\r\n\n\r\n' + cut)
+        connection.close()
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"{directory}/other.sock")
+        listening.listen()
+        thread = threading.Thread(target=serve)
+        thread.start()
+        followed = AdminClient(f"{directory}/other.sock").follow("/decisions", follow=1)
+        assert next(followed) == {"number": 1}
+        with pytest.raises(Unreachable, match="or this command was too slow to read"):
+            next(followed)
+        thread.join()
+
+
 def test_a_refusal_says_why_in_the_daemons_words(admin: AdminStandIn) -> None:
     admin.answers("POST /flush", {"error": "there is no registry x"}, 404)
     with pytest.raises(Refused, match=r"^there is no registry x$") as refused:
@@ -99,8 +121,8 @@ def test_nobody_there_is_3_and_said(
 ) -> None:
     path = f"{directory}/none.sock"
     expected = (
-        f"nobody answers on {path}: there is no such socket; is the daemon running "
-        "(systemctl status image-cri-shim), and not older than this command?"
+        f"nobody answers on {path}: there is no such socket; is the daemon running? "
+        "(another socket: --socket SOCKET)"
     )
     line = f"{command} --socket unix://{path}"
     assert ended(line, capsys) == (3, "", f"image-cri-shim: {expected}\n")

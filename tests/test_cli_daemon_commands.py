@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,8 +79,25 @@ def test_reload_shows_what_has_changed(shell: Shell) -> None:
     assert shell.run("reload") == (0, said, "")
     status, out, _ = shell.run("reload", "--json")
     assert (status, json.loads(out)) == (0, ANSWERS["reload"])
-    shell.admin.answers("POST /reload", ANSWERS["reload"] | {"changes": []})
+
+
+def test_a_reload_that_changes_nothing_says_since_when(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same = ANSWERS["reload"] | {"changes": []}
+    shell.admin.answers("POST /reload", same)
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        status, out, err = shell.run("reload")
+    time.tzset()
+    since = "  nothing has changed since 2026-01-31 12:04:05, when it was read last\n"
+    assert (status, out, err) == (0, f"the new configuration runs\n{since}", "")
+    # A daemon that is older than this command does not tell.
+    shell.admin.answers("POST /reload", {k: v for k, v in same.items() if k != "loadedAt"})
     assert shell.run("reload")[1].endswith("\n  nothing has changed\n")
+    shell.admin.answers("POST /reload", same | {"loadedAt": "yesterday"})
+    assert shell.run("reload")[0] == 3
 
 
 def test_reload_of_a_configuration_that_is_refused_is_1_and_says_where(shell: Shell) -> None:

@@ -29,11 +29,11 @@ PULLED = f"""\
   pulled in 1.4 s (offline, present, 12 ms) for kubelet (pid 812, uid 0)
 """
 FAILED = f"""\
-2026-07-01 11:59:00  redis:7 -> redis:7
-  failed after 3.2 s (registry, tried although unknown, harbor.corp: unknown (connection refused), \
-{HUB}: absent (404), 103 ms) for kubelet (pid 812, uid 0)
-  harbor.corp/proxy/library/redis:7: UNKNOWN: dial tcp 10.0.0.9:443: connect: connection refused \
-(after 500 ms)
+2026-07-01 11:59:00  redis:7 -> redis:7, after harbor.corp/proxy/library/redis:7 failed
+  failed after 3.2 s for kubelet (pid 812, uid 0)
+  harbor.corp/proxy/library/redis:7 (registry, tried although unknown, \
+harbor.corp: unknown (connection refused), {HUB}: absent (404), 103 ms): \
+UNKNOWN: dial tcp 10.0.0.9:443: connect: connection refused (after 500 ms)
   redis:7: NOT_FOUND: docker.io/library/redis:7: not found (after 2.5 s)
 """
 
@@ -133,7 +133,15 @@ def test_what_is_not_known_yet_is_left_out() -> None:
 def test_a_pull_that_ended_well_tells_what_had_failed_before() -> None:
     tried = (Tried("a.corp/nginx", "a.corp", "UNKNOWN: x509", 0.5), Tried("nginx", "d", "", 1.0))
     found = entry(pull_record(attempts=tried), 1.4, PLAIN)
-    assert found[2:] == ["  a.corp/nginx: UNKNOWN: x509 (after 500 ms)"]
+    name = f"{HUB}/library/nginx:1.25"
+    assert found == [
+        f"2026-07-01 11:59:00  nginx:1.25 -> {name}, after a.corp/nginx failed",
+        "  pulled in 1.4 s for kubelet (pid 812, uid 0)",
+        "  a.corp/nginx (offline, present, 12 ms): UNKNOWN: x509 (after 500 ms)",
+    ]
+    # While it runs no more is known than that the reason is another's.
+    running = running_record(name="nginx:1.25", registry="docker.io", kind="origin")
+    assert entry(running, 4.0, PLAIN)[1] == "  pulling for 4.0 s for kubelet (pid 812, uid 0)"
 
 
 def test_an_error_of_the_shims_own_is_told_beside_those_of_the_runtime() -> None:
@@ -183,6 +191,27 @@ def test_following_prints_as_it_happens_and_ends_with_the_daemon(
     status, out, err = shown(admin, capsys, "--follow")
     assert (status, out) == (3, PULLED + FAILED)
     assert "has ended" in err
+
+
+def test_who_reads_too_slowly_hears_that_it_was_that(
+    admin: AdminStandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    why = {"error": "this was read too slowly"}
+    lines = [as_document(pull_record(), NOW), why]
+    admin.replies["GET /decisions follow"] = Reply(lines=lines)
+    said = "image-cri-shim: the daemon tells nothing more: this was read too slowly\n"
+    assert shown(admin, capsys, "--follow") == (1, PULLED, said)
+    status, out, err = shown(admin, capsys, "--follow", "--json")
+    assert (status, [json.loads(one) for one in out.splitlines()], err) == (1, lines, said)
+
+
+def test_a_pattern_that_is_no_text_matches_nothing(
+    admin: AdminStandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    admin.answers("GET /decisions", answer())
+    status, _, err = shown(admin, capsys, "--image", "a\udcff")
+    assert (status, err) == (0, "image-cri-shim: no pull of such an image is known\n")
+    assert admin.requests[0].query == {"image": "a\ufffd"}
 
 
 def test_a_program_that_follows_gets_a_document_a_line(admin: AdminStandIn) -> None:

@@ -72,7 +72,7 @@ def test_everything_is_told_and_what_is_wrong_comes_first() -> None:
 degraded: 1 problem
 
 registry harbor.corp/proxy (since 2026-07-01 11:54:00, 6 min ago)
-  failing, not asked for 24 s: timed out after 10s
+  left alone, tried again in 24 s: timed out after 10s
   cure: It does not answer: is it up, and does a firewall drop what is sent to
         it?
 
@@ -95,21 +95,23 @@ log               format journal; level info but for registry debug
 names in answers  keep
 
 registries
-  name               access        state            latency  last answer
-  sealos.hub:5000    http, login   answers          12 ms    present, 1 min ago
-  harbor.corp/proxy  https, login  left alone 24 s  10 s
-    unknown (timed out after 10s), 16 s ago
+  name               access        state       latency  last answer
+  sealos.hub:5000    http, login   answers     12 ms    present, 1 min ago
+  harbor.corp/proxy  https, login  left alone  10 s     tried again in 24 s;
+                                                        unknown (timed out after
+                                                        10s), 16 s ago
 
 in progress
   nginx:1.25 -> sealos.hub:5000/library/nginx:1.25
     pulling for 4.0 s for kubelet (pid 812, uid 0)
 
 last pulls that failed
-  2026-07-01 11:59:00  redis:7 -> redis:7
-    (registry, tried although unknown, harbor.corp: unknown (connection
-    refused), sealos.hub:5000: absent (404), 103 ms)
-    harbor.corp/proxy/library/redis:7: UNKNOWN: dial tcp 10.0.0.9:443: connect:
-    connection refused (after 500 ms)
+  2026-07-01 11:59:00  redis:7 -> redis:7, after
+  harbor.corp/proxy/library/redis:7 failed
+    harbor.corp/proxy/library/redis:7 (registry, tried although unknown,
+    harbor.corp: unknown (connection refused), sealos.hub:5000: absent (404),
+    103 ms): UNKNOWN: dial tcp 10.0.0.9:443: connect: connection refused (after
+    500 ms)
     redis:7: NOT_FOUND: docker.io/library/redis:7: not found (after 2.5 s)
 
 last calls that failed
@@ -135,7 +137,7 @@ def test_notes_are_counted_apart() -> None:
     problem = status_document()["problems"][0]
     note = problem | {"severity": "note", "cure": "", "since": None}
     assert shown(state="ok", problems=[note]).startswith(
-        "ok: 1 note\n\nregistry harbor.corp/proxy\n  failing, not asked"
+        "ok: 1 note\n\nregistry harbor.corp/proxy\n  left alone, tried again"
     )
     failing = problem | {"severity": "failing"}
     text = shown(state="failing", problems=[failing, problem, note, note])
@@ -194,7 +196,8 @@ def test_a_daemon_that_has_just_started_has_nothing_to_tell_and_no_accident() ->
     assert row("cache", **fields) == ["not there yet"]
     assert row("history", **fields) == ["off"]
     admin = {"addresses": [], "trouble": "/run/a.sock: permission denied"}
-    assert row("admin", admin=admin) == ["warning: /run/a.sock: permission denied"]
+    # It is among the problems, and told once.
+    assert row("admin", admin=admin) == ["none"]
     header, line = part("registries", registries=[registry(**never)])
     assert line.split("  ")[1:] == [HUB, "http, login", "not asked yet", "-"]
     assert header.split()[0] == "name"
@@ -211,7 +214,7 @@ def test_a_daemon_that_has_just_started_has_nothing_to_tell_and_no_accident() ->
         ({"configured": False}, "origin", "answers"),
         ({"lastOutcome": "absent", "lastDetail": "404"}, "http, login", "answers"),
         ({"lastOutcome": "unknown"}, "http, login", "failing"),
-        ({"breaker": "open", "retryInSeconds": 4.1}, "http, login", "left alone 5 s"),
+        ({"breaker": "open", "retryInSeconds": 4.1}, "http, login", "left alone"),
         ({"breaker": "open"}, "http, login", "on trial"),
         ({"breaker": "half-open"}, "http, login", "on trial"),
     ],
@@ -219,7 +222,7 @@ def test_a_daemon_that_has_just_started_has_nothing_to_tell_and_no_accident() ->
 def test_a_registrys_state_is_told_in_words(
     fields: dict[str, Any], access: str, state: str
 ) -> None:
-    (_, line) = part("registries", registries=[registry(**fields)])
+    (_, line, *_) = part("registries", registries=[registry(**fields)])
     assert [cell.strip() for cell in line.split("  ") if cell][1:3] == [access, state]
 
 
@@ -238,6 +241,18 @@ def test_of_many_failures_the_last_are_told_and_where_the_others_are() -> None:
     assert [f"  a:{number} -> " in text for number in range(9)] == [True] * 5 + [False] * 4
     assert "\n  and 4 more: image-cri-shim decisions\n" in text
     assert text.endswith("\n  and 2 more: image-cri-shim status --json")
+
+
+def test_an_image_that_fails_again_and_again_is_told_once_with_how_often() -> None:
+    often = [as_document(failed_record(number, image="a:1"), NOW) for number in (9, 8, 7)]
+    other = [as_document(failed_record(number, image="b:1"), NOW) for number in range(6, 1, -1)]
+    once = as_document(failed_record(1, image="c:1", attempts=()), NOW)
+    pulls = status_document()["pulls"] | {"failures": [often[0], *other, *often[1:], once]}
+    text = " ".join("\n".join(part("last pulls that failed", pulls=pulls)).split())
+    assert text.count("a:1 -> ") == text.count("b:1 -> ") == 1
+    assert "failed (3 times) harbor.corp" in text
+    assert "failed (5 times or more) harbor.corp" in text
+    assert "c:1 -> redis:7 (registry, tried" in text
 
 
 def test_a_pull_that_is_looked_up_has_no_name_yet() -> None:

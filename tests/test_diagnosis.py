@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import copy
-from typing import Any
-
 import pytest
 
 from image_cri_shim.diagnosis import problems, state
 from image_cri_shim.pull_record import moment
-
-NOW = 1_800_000_000.0
-X509 = (
-    'UNKNOWN: failed to pull and unpack image "harbor.corp/lab/x:1": failed to resolve reference '
-    '"harbor.corp/lab/x:1": failed to do request: Head "https://harbor.corp/v2/lab/x/manifests/1": '
-    "x509: certificate signed by unknown authority"
+from tests.support.node_status import (
+    CONFIGURATION,
+    NOW,
+    X509,
+    Document,
+    asked,
+    healthy,
+    nowhere,
+    only,
+    pull,
+    pulls,
+    registry,
+    tried,
 )
+
 PAUSE = (
     'failed to get sandbox image "registry.k8s.io/pause:3.6": failed to pull image '
     '"registry.k8s.io/pause:3.6": failed to pull and unpack image "registry.k8s.io/pause:3.6": '
@@ -23,79 +28,6 @@ PAUSE = (
     '"https://registry.k8s.io/v2/pause/manifests/3.6": dial tcp: lookup registry.k8s.io: '
     "no such host"
 )
-
-Document = dict[str, Any]
-
-
-def registry(name: str, **more: object) -> Document:
-    return {
-        "name": name,
-        "breaker": "closed",
-        "detail": "",
-        "retryInSeconds": 0.0,
-        "lastOutcome": "present",
-        "lastDetail": "",
-        "lastAskedAt": moment(NOW - 5),
-        "insecure": True,
-        **more,
-    }
-
-
-def healthy(**more: object) -> Document:
-    """Return the status of a node that is well, as far as a diagnosis reads it."""
-    document: Document = {
-        "at": moment(NOW),
-        "program": {"startedAt": moment(NOW - 3600), "uptimeSeconds": 3600.0},
-        "sockets": [{"path": "/run/image-cri-shim.sock", "activated": False}],
-        "socketTrouble": "",
-        "clients": {"imageCalls": 12, "runtimeCalls": 40},
-        "runtime": {
-            "connected": True,
-            "state": "connected to the runtime at /r.sock, CRI v1",
-            "since": moment(NOW - 3600),
-        },
-        "configuration": {"current": True, "refusedSince": None, "why": ""},
-        "registries": [registry("sealos.hub:5000")],
-        "pulls": {"failures": [], "recent": []},
-        "failedCalls": [],
-        "history": {"path": "/var/lib/image-cri-shim/history.sqlite3", "state": "ok"},
-        "admin": {"addresses": ["/run/image-cri-shim/admin.sock"], "trouble": ""},
-    }
-    return copy.deepcopy({**document, **more})
-
-
-def asked(name: str, outcome: str, detail: str = "") -> Document:
-    return {"registry": name, "name": f"{name}/lab/x:1", "outcome": outcome, "detail": detail}
-
-
-def tried(name: str, error: str = "") -> Document:
-    return {"registry": name, "name": f"{name}/lab/x:1", "error": error}
-
-
-def pull(number: int, image: str = "lab/x:1", **more: object) -> Document:
-    values = {"error": "", "reason": "", "lookUps": [], "attempts": [], "registry": "docker.io"}
-    return {"number": number, "image": image, "began": moment(NOW - 60 + number), **values, **more}
-
-
-def nowhere(number: int, image: str = "lab/x:1") -> Document:
-    return pull(
-        number,
-        image,
-        error="NOT_FOUND: docker.io/lab/x:1: not found",
-        lookUps=[asked("sealos.hub:5000", "absent", "404")],
-        attempts=[tried("docker.io", "NOT_FOUND: docker.io/lab/x:1: not found")],
-    )
-
-
-def pulls(*records: Document) -> Document:
-    """Return what a status says of pulls that have ended, the newest of which is given first."""
-    failed = [one for one in records if one["error"]]
-    return healthy(pulls={"failures": failed, "recent": list(records)})
-
-
-def only(document: Document) -> dict[str, str | None]:
-    (found,) = problems(document)
-    return found
 
 
 def test_a_node_that_is_well_has_no_problem() -> None:
@@ -150,7 +82,9 @@ def test_a_socket_that_cannot_be_served_degrades_and_none_at_all_fails() -> None
 def test_a_configuration_that_is_refused_is_told_with_where_and_since_when(
     why: str, cure: str
 ) -> None:
-    document = healthy(configuration={"current": False, "refusedSince": moment(NOW), "why": why})
+    document = healthy(
+        configuration=CONFIGURATION | {"current": False, "refusedSince": moment(NOW), "why": why}
+    )
     found = only(document)
     assert found["about"] == "configuration"
     assert found["what"] == f"it is refused, the one before runs: {why}"
@@ -161,10 +95,12 @@ def test_a_configuration_that_is_refused_is_told_with_where_and_since_when(
 
 def test_a_registry_that_is_left_alone_is_told_with_the_reason() -> None:
     condition = {"breaker": "open", "detail": "timed out after 10s", "retryInSeconds": 3.2}
+    condition |= {"failingSince": moment(NOW - 300)}
     found = only(healthy(registries=[registry("harbor.corp", lastOutcome="unknown", **condition)]))
     assert found["about"] == "registry harbor.corp"
-    assert found["what"] == "failing, not asked for 4 s: timed out after 10s"
+    assert found["what"] == "left alone, tried again in 4 s: timed out after 10s"
     assert "firewall" in str(found["cure"])
+    assert found["since"] == moment(NOW - 300)
 
 
 @pytest.mark.parametrize(
@@ -315,9 +251,10 @@ def test_what_a_rule_leaves_alone_is_told_with_the_rule() -> None:
     )
     found = only(pulls(one))
     assert found["what"] == (
-        "docker.io: dial tcp: no such host; left alone by *:latest of rule 1 (*)"
+        "left alone by *:latest of rule 1 (*); its origin docker.io cannot be reached: no such host"
     )
-    assert "`exclude`" in str(found["cure"])
+    assert str(found["cure"]).startswith("This rule keeps the shim from asking")
+    assert "DNS" not in str(found["cure"])
 
 
 def test_a_pull_that_ended_before_anything_was_tried_is_told_in_its_own_words() -> None:
@@ -339,9 +276,10 @@ def test_the_pause_image_is_named_when_no_pod_can_start() -> None:
 
 
 def test_other_calls_that_fail_on_the_node_are_told_and_what_pods_do_is_not() -> None:
-    def failed(method: str, code: str, seconds: float = 10) -> Document:
-        message = "mkdir /x: no space left on device"
-        return {"at": moment(NOW - seconds), "method": method, "code": code, "message": message}
+    full = "mkdir /x: no space left on device"
+
+    def failed(method: str, code: str, seconds: float = 10, said: str = full) -> Document:
+        return {"at": moment(NOW - seconds), "method": method, "code": code, "message": said}
 
     found = only(healthy(failedCalls=[failed("RunPodSandbox", "UNKNOWN")]))
     assert found["about"] == "call RunPodSandbox"
@@ -349,7 +287,7 @@ def test_other_calls_that_fail_on_the_node_are_told_and_what_pods_do_is_not() ->
     assert "disk is full" in str(found["cure"])
     for one in (
         failed("ExecSync", "UNKNOWN"),
-        failed("ListImages", "UNAVAILABLE"),
+        failed("ListImages", "UNAVAILABLE", said="image-cri-shim: nobody listens"),
         failed("RunPodSandbox", "UNKNOWN", 601),
     ):
         assert problems(healthy(failedCalls=[one])) == []
@@ -360,7 +298,7 @@ def test_other_calls_that_fail_on_the_node_are_told_and_what_pods_do_is_not() ->
     [
         (0, 0, "no client has called since the start", "degraded"),
         (0, 9, "pulls go past the shim", "degraded"),
-        (9, 0, "two endpoints are configured", "note"),
+        (9, 0, "calls about images come here, and none about pods", "note"),
     ],
 )
 def test_a_kubelet_that_does_not_call_here_is_told_once_it_should_have(
@@ -387,9 +325,11 @@ def test_what_degrades_a_node_is_told_before_what_is_only_to_be_known() -> None:
 
 def test_an_admin_interface_that_is_not_where_it_should_be_is_told_and_harms_no_node() -> None:
     trouble = "the admin interface is not at 127.0.0.1:80: cannot listen on it"
-    document = healthy(admin={"addresses": [], "trouble": trouble})
+    advice = "; free that port, or set `adminListen` to another one"
+    document = healthy(admin={"addresses": [], "trouble": trouble + advice})
     found = only(document)
     assert (found["about"], found["what"]) == ("admin interface", trouble)
+    assert str(found["cure"]).startswith("Free that port, or set `adminListen` to another one.")
     assert state(problems(document)) == "ok"
 
 

@@ -6,13 +6,12 @@ import math
 from typing import Any
 
 import attrs
-import pytest
 from twisted.internet.task import Clock
 
 from image_cri_shim.config import CacheConfig
 from image_cri_shim.decision import LookUp, Outcome, Registry
 from image_cri_shim.histogram import Histogram
-from image_cri_shim.measurements import CallMeasurements, Measurements, MethodCalls, is_failure
+from image_cri_shim.measurements import CallMeasurements, FailedCall, Measurements, MethodCalls
 from image_cri_shim.registry.cache import LookUpCache
 from tests.registry.network import candidate
 
@@ -79,9 +78,29 @@ def test_both_cri_versions_of_a_method_are_timed_together() -> None:
     assert (times.whole.total, times.runtime.total, times.shim.total) == (1.0, 0.5, 0.5)
 
 
-@pytest.mark.parametrize(("code", "failed"), [(0, False), (1, False), (5, False), (2, True)])
-def test_what_is_absent_or_was_given_up_is_no_failure(code: int, failed: bool) -> None:
-    assert is_failure(code) is failed
+def failure(at: float, method: str) -> FailedCall:
+    return FailedCall(at, method, 2, "no")
+
+
+def test_many_failures_of_one_method_do_not_push_those_of_another_out() -> None:
+    measured = CallMeasurements()
+    measured.note_failure(failure(1.0, "RunPodSandbox"))
+    for number in range(100):
+        measured.note_failure(failure(2.0 + number, "ContainerStats"))
+    found = measured.failed
+    assert found[0].method == "RunPodSandbox"
+    assert [one.at for one in found[1:]] == [97.0, 98.0, 99.0, 100.0, 101.0]
+
+
+def test_what_ends_well_again_has_no_failures() -> None:
+    measured = CallMeasurements()
+    calls = MethodCalls("v1", "RuntimeService", "RunPodSandbox", timed=True)
+    measured.methods[b"/a"] = calls
+    measured.note_failure(failure(1.0, "RunPodSandbox"))
+    calls.well = 2.0
+    assert measured.failed == []
+    measured.note_failure(failure(3.0, "RunPodSandbox"))
+    assert [one.at for one in measured.failed] == [3.0]
 
 
 # Look-ups

@@ -83,7 +83,7 @@ class Node:
         """Let a client's call of a method end; how it ends depends on the number."""
         status = b"%d" % (number % 40)
         stream = SimpleNamespace(outcome=[(b"grpc-status", status)], in_runtime=0.001)
-        account(self.measured.calls, cast("Any", stream), parse_method(path), 0.0, Redactor)
+        account(self.measured.calls, cast("Any", stream), [], parse_method(path), 0.0, Redactor)
 
 
 def _results(found: Deferred[Any]) -> list[Any]:
@@ -147,7 +147,7 @@ def test_status_codes_that_runtimes_make_up_make_no_time_series(node: Node) -> N
         for code in range(MANY):
             stream = SimpleNamespace(outcome=[(b"grpc-status", b"%d" % code)], in_runtime=0.0)
             path = parse_method(b"/runtime.v1.RuntimeService/Status")
-            account(node.measured.calls, cast("Any", stream), path, 0.0, Redactor)
+            account(node.measured.calls, cast("Any", stream), [], path, 0.0, Redactor)
 
     asyncio.run(call())
     counted = node.measured.calls.ended

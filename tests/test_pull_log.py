@@ -385,10 +385,21 @@ def test_every_line_says_whose_pull_it_is() -> None:
     assert all(text.endswith(whose) for text in texts)
 
 
-def test_a_password_in_front_of_a_host_is_not_logged() -> None:
+@pytest.mark.parametrize(
+    ("image", "shown"),
+    [
+        ("robot:hunter2@harbor.corp/a:1", "***@harbor.corp/a:1"),
+        ("robot:hun@ter2@harbor.corp/a:1", "***@harbor.corp/a:1"),
+        ("robot:hun/ter2@harbor.corp/a:1", "***@harbor.corp/a:1"),
+        ("https://AKIA@harbor.corp/a:1", "***@harbor.corp/a:1"),
+        ("a:1?token=hunter2&b=hunter2", "a:1?***"),
+        (f"robot:hunter2@a@sha256:{'0' * 64}", f"***@a@sha256:{'0' * 64}"),
+    ],
+)
+def test_a_password_in_what_is_no_reference_is_not_logged(image: str, shown: str) -> None:
     lines = Lines()
-    lines.ended(Pull("robot:hunter2@harbor.corp/a:1", (), "INVALID_ARGUMENT: no", 1))
-    assert lines.text.startswith("PullImage ***@harbor.corp/a:1: ")
+    lines.ended(Pull(image, (), "INVALID_ARGUMENT: no", 1))
+    assert lines.text.startswith(f"PullImage {shown}: ")
 
 
 def test_a_tag_in_front_of_a_digest_is_no_password() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from image_cri_shim.redaction import Redactor
+from image_cri_shim.redaction import Redactor, mask_credentials
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,23 @@ def test_secrets_may_come_from_a_generator_and_are_in_no_repr() -> None:
 def test_further_secrets_are_kept_out_as_well_as_the_ones_before() -> None:
     redactor = Redactor(["first"]).extended(["second", ""])
     assert redactor.clean("first and second") == "*** and ***"
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        (
+            "Get http://u:pw@h/token?password=pw2&a=b: no",
+            "Get http://***@h/token?password=***&a=*** no",
+        ),
+        ("https://AKIA123@h/x", "https://***@h/x"),
+        ("Authorization: Bearer eyJhbGciOi.J9.sig", "Authorization: Bearer ***"),
+        ("Basic dXNlcjpwYXNz=", "Basic ***"),
+        ('Bearer realm="https://auth.corp"', 'Bearer realm="https://auth.corp"'),
+        ("basic authentication failed", "basic authentication failed"),
+        ("nginx:1.25@sha256:0123", "nginx:1.25@sha256:0123"),
+        ("UNKNOWN: no such host", "UNKNOWN: no such host"),
+    ],
+)
+def test_what_looks_like_anybodys_credentials_is_masked(text: str, masked: str) -> None:
+    assert mask_credentials(text) == masked

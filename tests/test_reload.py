@@ -120,8 +120,8 @@ def test_a_bad_file_changes_nothing_and_every_problem_is_in_the_log(stage: Stage
     assert stage.lines == [
         "[test#error] reload: /etc/x.yaml:2:8: force: expected true or false, found {1}",
         "[test#error] reload: /etc/x.yaml:3:1: shimm: unknown key",
-        "[test#error] reload: refused; the configuration that runs stays as it is "
-        f"(it is not what the files say since {MOMENT})",
+        "[test#error] reload: refused; the configuration that was read before runs on "
+        f"(the files have been wrong since {MOMENT})",
     ]
 
 
@@ -267,8 +267,8 @@ def test_a_file_that_stays_bad_is_said_to_be_once_with_the_time(stage: Stage) ->
     stage.reactor.advance(SECOND_LOOK)
     lines = [
         "[test#error] reload: /etc/x.yaml:2:8: force: expected true or false, found 1",
-        "[test#error] reload: refused; the configuration that runs stays as it is "
-        f"(it is not what the files say since {MOMENT})",
+        "[test#error] reload: refused; the configuration that was read before runs on "
+        f"(the files have been wrong since {MOMENT})",
     ]
     assert stage.lines == lines
     for _ in range(3):
@@ -306,7 +306,11 @@ def test_a_configuration_that_cannot_be_put_to_work_is_refused(stage: Stage) -> 
     stage.file = SECOND
     stage.service.reload()
     assert stage.applied == []
-    assert stage.lines[0] == "[test#error] reload: shim: another program serves it"
+    assert stage.lines == [
+        "[test#error] reload: shim: another program serves it",
+        "[test#error] reload: refused; the configuration that was read before runs on "
+        f"(the files ask for what cannot be had since {MOMENT})",
+    ]
     assert stage.service.refusal is not None
 
 

@@ -81,6 +81,10 @@ class Question:
 
 
 _LISTED = ", ".join(_FIELDS)
+_TOO_SLOW = (
+    compact({"error": f"this was read too slowly: {BACKLOG} changes were waiting; ask again"})
+    + b"\n"
+)
 
 
 def _number(given: Mapping[str, str], name: str) -> int | None:
@@ -142,7 +146,8 @@ class Follower:
     def _changed(self, _event: Event, record: PullRecord) -> None:
         # In the middle of somebody's pull: whatever costs time comes later.
         if len(self._changes) >= BACKLOG:
-            self._stream.abort()
+            # It may hear that when it reads what has been sent already.
+            self._stream.finish(_TOO_SLOW)
         else:
             self._changes.append(record)
             self._stream.wake()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from twisted.web.template import Tag, tags
@@ -25,7 +26,7 @@ from image_cri_shim.pull_record import Document
 _BREAKERS = {
     "closed": (Look.GOOD, "in use"),
     "half-open": (Look.WARN, "being tried again"),
-    "open": (Look.BAD, "left out"),
+    "open": (Look.BAD, "left alone"),
 }
 _OUTCOMES = ("present", "absent", "unknown")
 _HISTORY = {"ok": "kept", "off": "none is kept"}
@@ -169,7 +170,7 @@ def _registry(registry: Document, at: str) -> list[Part]:
         look, word = Look.IDLE, "not asked yet"
     state: list[Part] = [mark(look, ""), word]
     if registry["breaker"] == "open":
-        state.append(f", tried again in {duration(registry['retryInSeconds'])}")
+        state.append(f", tried again in {math.ceil(registry['retryInSeconds'])}\u00a0s")
     if failures:
         state.append(tags.p(f"{counted(failures, 'failure')} in a row", class_="small"))
     if registry["detail"]:

@@ -49,9 +49,7 @@ def _pull(record: Document, at: str) -> Tag:
         tags.p(tags.strong("Why it failed: "), visible(record["error"]), class_="error")
         if record["error"]
         else "",
-        tags.p("Decision: ", visible(record["reason"]), class_="reason")
-        if record["reason"]
-        else "",
+        _decision(record),
         more(_summary(record), *_details(record)),
         class_=look.style,
     )
@@ -64,7 +62,21 @@ def _source(record: Document) -> Tag | str:
     if record["phase"] == Phase.PULLING.value:
         said = "from "
     kind = _KINDS.get(str(record["kind"]), "")
-    return tags.p(said, name(record["name"]), " ", badge(kind) if kind else "", class_="source")
+    attempts = record["attempts"]
+    before: list[Part] = (
+        [", after ", name(attempts[0]["name"]), " failed"] if len(attempts) > 1 else []
+    )
+    marked: list[Part] = [" ", badge(kind)] if kind else []
+    return tags.p(said, name(record["name"]), *marked, *before, class_="source")
+
+
+def _decision(record: Document) -> Tag | str:
+    """Return why the first name was chosen; it is said of which name where another one came."""
+    if not record["reason"]:
+        return ""
+    attempts = record["attempts"]
+    of: list[Part] = [" for ", name(attempts[0]["name"])] if len(attempts) > 1 else []
+    return tags.p("Decision", *of, ": ", visible(record["reason"]), class_="reason")
 
 
 def _summary(record: Document) -> str:

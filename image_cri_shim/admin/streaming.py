@@ -63,10 +63,14 @@ class Streaming:
         if not self._over and not self._paused:
             self._request.write(piece)
 
-    def finish(self) -> None:
-        """End the answer in good order."""
+    def finish(self, last: bytes = b"") -> None:
+        """End the answer in good order.
+
+        :param last: is written whether the client takes something now or not.
+        """
         if not self._over:
             self._request.unregisterProducer()
+            self._request.write(last)
             self._request.finish()
 
     def abort(self) -> None:

@@ -41,7 +41,8 @@ def add_admin_options(command: argparse.ArgumentParser) -> None:
         dest="admin",
         type=socket_name,
         metavar="SOCKET",
-        help="the daemon's admin socket, in place of the configuration's",
+        help="the daemon's admin socket, in place of the configuration's `adminSocket`; not the "
+        "shim's own, which `pull --socket` names",
     )
     command.add_argument("--json", action="store_true", help="write JSON")
 

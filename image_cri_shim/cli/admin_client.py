@@ -6,7 +6,13 @@ import contextlib
 import json
 import socket
 from collections.abc import Iterator, Mapping
-from http.client import HTTPConnection, HTTPException, HTTPResponse, RemoteDisconnected
+from http.client import (
+    HTTPConnection,
+    HTTPException,
+    HTTPResponse,
+    IncompleteRead,
+    RemoteDisconnected,
+)
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,8 +28,7 @@ _GOOD = 200
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (
         FileNotFoundError,
-        "there is no such socket; is the daemon running (systemctl status image-cri-shim), and "
-        "not older than this command?",
+        "there is no such socket; is the daemon running? (another socket: {option} SOCKET)",
     ),
     (
         ConnectionRefusedError,
@@ -58,11 +63,13 @@ class AdminClient:
 
     :param path: the admin interface's socket.
     :param patience: seconds to connect, and between two signs of life.
+    :param option: the option of the command that names another socket.
     """
 
-    def __init__(self, path: str, patience: float = PATIENCE) -> None:
+    def __init__(self, path: str, patience: float = PATIENCE, *, option: str = "--socket") -> None:
         self.path = path
         self._patience = patience
+        self._option = option
         self._followed: HTTPConnection | None = None
 
     def get(self, address: str, **query: str | int) -> Document:
@@ -92,13 +99,17 @@ class AdminClient:
                 response = _answer(connection, "GET", f"{address}?{urlencode(query)}", None)
                 if connection.sock is not None:
                     connection.sock.settimeout(_SILENCE)
-            with self._explained(_SILENCE):
+            # Who is too slow is cut off, in the middle of a line too.
+            with self._explained(_SILENCE), contextlib.suppress(IncompleteRead):
                 while line := response.readline():
                     yield _document(line) if line.strip() else None
         finally:
             self._followed = None
             connection.close()
-        raise Unreachable(f"the daemon on {self.path} has ended, or was told to serve elsewhere")
+        raise Unreachable(
+            f"the daemon on {self.path} has ended, or was told to serve elsewhere, or this command "
+            "was too slow to read what it told"
+        )
 
     def close(self) -> None:
         """Let ``follow``, in whatever thread it is, end soon with Unreachable."""
@@ -123,7 +134,7 @@ class AdminClient:
         try:
             yield
         except (OSError, HTTPException, ValueError) as error:
-            why = _why(error, patience)
+            why = _why(error, patience, self._option)
             raise Unreachable(f"nobody answers on {self.path}: {why}") from error
 
 
@@ -181,11 +192,14 @@ def _document(text: bytes) -> Document:
     return found
 
 
-def _why(error: Exception, patience: float) -> str:
-    """Say why there is no answer, and what that may mean."""
+def _why(error: Exception, patience: float, option: str) -> str:
+    """Say why there is no answer, and what that may mean.
+
+    :param option: names another socket.
+    """
     if isinstance(error, TimeoutError | BlockingIOError):
         return f"there was silence for {patience:g} s; does the daemon hang?"
     for kind, words in _REASONS:
         if isinstance(error, kind):
-            return words
+            return words.format(option=option)
     return getattr(error, "strerror", None) or str(error)

@@ -15,11 +15,24 @@ _UNDER = "  "
 def led_to(record: PullRecord) -> str:
     """Say what was asked for and what it led to: ``nginx:1.25 -> sealos.hub:5000/...``."""
     if record.name:
-        return one_line(f"{record.image} -> {record.name}")
+        after = f", after {record.attempts[0].name} failed" if _went_on(record) else ""
+        return one_line(f"{record.image} -> {record.name}{after}")
     if record.phase is Phase.LOOKING_UP and not record.reason:
         return one_line(record.image)
     # Without a decision it went to the runtime as it was: it is no image reference.
     return one_line(f"{record.image} -> {'nothing' if record.reason else 'as it is'}")
+
+
+def reason_of_name(record: PullRecord) -> str:
+    """Return why the name was chosen that it led to; empty if the reason is another name's."""
+    # While a pull runs, its attempts are not known, but of which kind each name is.
+    kinds = {"offline", "registry", "origin"} - {record.kind}
+    went_on = not record.over and record.reason.startswith(tuple(f"{one}, " for one in kinds))
+    return "" if _went_on(record) or (went_on and record.kind) else record.reason
+
+
+def _went_on(record: PullRecord) -> bool:
+    return len(record.attempts) > 1
 
 
 def outcome(record: PullRecord, seconds: float) -> str:
@@ -38,16 +51,20 @@ def outcome(record: PullRecord, seconds: float) -> str:
 
 def why(record: PullRecord) -> str:
     """Say in parentheses why it was decided so, and behind them for whom."""
-    reason = f"({record.reason})" if record.reason else ""
+    reason = f"({reason_of_name(record)})" if reason_of_name(record) else ""
     client = f"for {record.client}" if record.client is not None else ""
     return one_line(" ".join(filter(None, (reason, client))))
 
 
 def failures(record: PullRecord) -> Iterator[str]:
-    """Yield what the runtime, or the shim, said of what failed."""
+    """Yield what the runtime, or the shim, said of what failed.
+
+    Why the first name was chosen stands beside it where the pull went on to another one.
+    """
     failed = [one for one in record.attempts if one.error]
-    for one in failed:
-        yield one_line(f"{one.name}: {one.error} (after {span(one.seconds)})")
+    for number, one in enumerate(failed):
+        chosen = f" ({record.reason})" if not number and _went_on(record) and record.reason else ""
+        yield one_line(f"{one.name}{chosen}: {one.error} (after {span(one.seconds)})")
     if record.error and not any(one.error in record.error for one in failed):
         yield one_line(record.error)
 

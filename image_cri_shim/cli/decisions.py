@@ -16,8 +16,8 @@ from image_cri_shim.cli.admin_access import (
 )
 from image_cri_shim.cli.colours import colours_for
 from image_cri_shim.cli.decision_text import Ticker, entry
-from image_cri_shim.cli.status import FOUND
-from image_cri_shim.cli.terminal import as_json, compact_json, complain
+from image_cri_shim.cli.status import FAILED, FOUND
+from image_cri_shim.cli.terminal import as_json, as_unicode, compact_json, complain
 from image_cri_shim.pull_record import from_document
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def add_parser(commands: Any) -> None:
     )
     command.add_argument(
         "--image",
+        type=as_unicode,
         metavar="GLOB",
         help="only of images that this pattern matches as a whole, such as '*/nginx:*'",
     )
@@ -113,6 +114,8 @@ def _follow(client: AdminClient, options: argparse.Namespace) -> int:
                 return FOUND
             continue
         try:
+            if document.keys() == {"error"}:
+                return _ended(options, str(document["error"]))
             if options.json:
                 lines = [compact_json(document)]
             else:
@@ -122,3 +125,11 @@ def _follow(client: AdminClient, options: argparse.Namespace) -> int:
         if lines and not streams.write_now("\n".join(lines)):
             return FOUND
     return FOUND
+
+
+def _ended(options: argparse.Namespace, why: str) -> int:
+    """Say why the daemon tells nothing more, to machines on a line as all others."""
+    if options.json:
+        streams.write(compact_json({"error": why}))
+    complain(f"the daemon tells nothing more: {why}")
+    return FAILED

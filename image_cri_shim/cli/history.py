@@ -136,7 +136,7 @@ def _show(options: argparse.Namespace, directory: str) -> int:
             streams.write(line)
     if found.strange:
         complain(f"{found.strange} more make no sense: the file is damaged")
-    elif not found.entries:
+    elif not found.entries and not options.json:
         chosen = options.image or options.failed or options.since
         complain("the history has no such pull" if chosen else "the history has no pulls yet")
     return FOUND

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from image_cri_shim.cli.colours import Colours, is_terminal
+from image_cri_shim.cli.decision_text import failures, reason_of_name
 from image_cri_shim.cli.terminal import one_line, seconds
 from image_cri_shim.history.reading import INTERRUPTED, Entry
 
@@ -75,11 +76,14 @@ def _cells(entry: Entry, now: float) -> tuple[str, ...]:
 
 
 def _troubles(entry: Entry) -> list[str]:
-    """Return what went wrong with a pull."""
+    """Return what went wrong with a pull.
+
+    Of one that failed that has why the decision was so: a registry that was not tried, because it
+    had not answered in time, is in that alone.
+    """
     record = entry.record
-    if record.error:
-        return [one_line(record.error)]
-    return [one_line(f"not from {one.name}: {one.error}") for one in record.attempts if one.error]
+    reason = reason_of_name(record) if record.error else ""
+    return [*([one_line(f"({reason})")] if reason else []), *failures(record)]
 
 
 def _local_time(began: float) -> str:

@@ -7,9 +7,11 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
+from image_cri_shim import __version__
 from image_cri_shim.cli.status import FAILED, UNREACHABLE
 from image_cri_shim.config.sockets import without_scheme
 from image_cri_shim.cri._generated import cri_pb2
+from image_cri_shim.cri.account import OWN_AGENT
 from image_cri_shim.cri.connection import Connection, NotGrpc, read_answer
 from image_cri_shim.cri.status import CONTENT_TYPE, Answer, Code, frame
 from image_cri_shim.cri.stream import BadFrame, MessageTooLarge, StreamLost
@@ -18,6 +20,8 @@ from image_cri_shim.cri.versions import IMAGE_SERVICE, parse_method
 
 # Seconds that the daemon gets to show that it is there; a pull may take any time after that.
 _PATIENCE = 10.0
+
+_AGENT = OWN_AGENT + __version__.encode("ascii")
 
 M = TypeVar("M", bound=Message)
 
@@ -87,7 +91,8 @@ class ImageService:
 
     async def _answer(self, name: str, message: bytes, deadline: float | None) -> Answer:
         method = parse_method(f"/runtime.{self._version}.{IMAGE_SERVICE}/{name}".encode("ascii"))
-        headers = forwarded([(b"content-type", CONTENT_TYPE)], deadline)
+        request = [(b"content-type", CONTENT_TYPE), (b"user-agent", _AGENT)]
+        headers = forwarded(request, deadline)
         stream, release = await self._connection.open(method, headers)
         try:
             await stream.write_frame(message, end=True)

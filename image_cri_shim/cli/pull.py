@@ -12,7 +12,7 @@ from image_cri_shim.cli.admin_access import socket_name
 from image_cri_shim.cli.check_report import problems_as_objects
 from image_cri_shim.cli.configuration import add_config_option, read_configuration
 from image_cri_shim.cli.status import UNUSABLE
-from image_cri_shim.cli.terminal import as_json, complain, one_line
+from image_cri_shim.cli.terminal import as_json, as_unicode, complain, one_line
 from image_cri_shim.config import Config, parse_duration
 from image_cri_shim.config.sockets import without_scheme
 from image_cri_shim.errors import ConfigError
@@ -33,20 +33,27 @@ def add_parser(commands: Any) -> None:
             "wrong, 3 nobody answers on the socket."
         ),
     )
-    command.add_argument("image", metavar="IMAGE", help="an image reference, such as nginx:1.25")
+    command.add_argument(
+        "image",
+        type=as_unicode,
+        metavar="IMAGE",
+        help="an image reference, such as nginx:1.25",
+    )
     add_config_option(command)
     command.add_argument(
         *("--socket", "--shim"),
         dest="socket",
         type=socket_name,
         metavar="SOCKET",
-        help="the shim's socket, in place of the configuration's",
+        help="the shim's own socket, that of the CRI, in place of the configuration's `shim`; "
+        "with other commands --socket is the admin socket, which is --admin-socket here",
     )
     command.add_argument(
         "--admin-socket",
         type=socket_name,
         metavar="SOCKET",
-        help="the daemon's admin socket, in place of the configuration's",
+        help="the daemon's admin socket, in place of the configuration's `adminSocket`; only "
+        "for showing what is decided",
     )
     command.add_argument(
         "--timeout",
@@ -135,7 +142,7 @@ def _pull(options: argparse.Namespace, socket: str, password: str | None, admin:
     def follow() -> PullFollower | None:
         if not admin:
             return None
-        client = AdminClient(without_scheme(admin), _ADMIN_PATIENCE)
+        client = AdminClient(without_scheme(admin), _ADMIN_PATIENCE, option="--admin-socket")
         return PullFollower(client, options.image, progress.note)
 
     if not admin:

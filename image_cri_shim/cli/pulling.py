@@ -31,7 +31,8 @@ _LAST_WORD = 1.0
 class Result:
     """What came of it.
 
-    :ivar seconds: how long the pull took; None if there was none.
+    :ivar seconds: how long the pull took, or how long it was until it failed; None if there was
+        none.
     :ivar reference: what the runtime calls the image that it pulled; None if it did not.
     :ivar held: what the node then has; None if that is not known.
     :ivar failure: what went wrong: the pull, or else the question for what the node then has.
@@ -81,10 +82,12 @@ async def pull(
             async with _time_passing(progress):
                 request = _request(options, password)
                 started = time.monotonic()
-                reply = await service.call(
-                    "PullImage", request, cri_pb2.PullImageResponse(), bound.when()
-                )
-            result.seconds = time.monotonic() - started
+                try:
+                    reply = await service.call(
+                        "PullImage", request, cri_pb2.PullImageResponse(), bound.when()
+                    )
+                finally:
+                    result.seconds = time.monotonic() - started
             result.reference = reply.image_ref
             if follower is not None:
                 await follower.last_word(_LAST_WORD)
@@ -127,7 +130,7 @@ def _request(options: argparse.Namespace, password: str | None) -> cri_pb2.PullI
     request = cri_pb2.PullImageRequest()
     request.image.image = options.image
     if password is not None:
-        pair = f"{options.user}:{password}".encode()
+        pair = f"{options.user}:{password}".encode("utf-8", "surrogateescape")
         request.auth.auth = base64.b64encode(pair).decode("ascii")
     return request
 

@@ -57,12 +57,14 @@ def _access(one: _Document) -> str:
 
 
 def _state(one: _Document) -> str:
-    wait = math.ceil(one["retryInSeconds"])
-    if one["breaker"] == "half-open" or (one["breaker"] == "open" and not wait):
-        return "on trial"
-    if one["breaker"] == "open":
-        return f"left alone {wait} s"
+    if one["breaker"] != "closed":
+        return "left alone" if _wait(one) else "on trial"
     return {"": "not asked yet", "unknown": "failing"}.get(one["lastOutcome"], "answers")
+
+
+def _wait(one: _Document) -> int:
+    """Return for how many seconds it is left alone."""
+    return math.ceil(one["retryInSeconds"]) if one["breaker"] == "open" else 0
 
 
 def _latency(one: _Document) -> str:
@@ -70,11 +72,14 @@ def _latency(one: _Document) -> str:
 
 
 def _last(one: _Document, at: str) -> str:
+    # Beside the state, which is too narrow a column for it.
+    again = f"tried again in {_wait(one)} s" if _wait(one) else ""
     if not one["lastOutcome"]:
-        return ""
+        return again
+    again += "; " if again else ""
     detail = f" ({one['lastDetail']})" if one["lastDetail"] else ""
     when = f", {ago(one['lastAskedAt'], at)}" if one["lastAskedAt"] else ""
-    return one_line(f"{one['lastOutcome']}{detail}{when}")
+    return one_line(f"{again}{one['lastOutcome']}{detail}{when}")
 
 
 def _paint(one: _Document, colours: Colours) -> Any:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from image_cri_shim.cli import streams
 from image_cri_shim.cli.admin_access import add_admin_options, ask, set_run, strange
+from image_cri_shim.cli.moments import local
 from image_cri_shim.cli.status import FAILED, FOUND
 from image_cri_shim.cli.terminal import as_json, complain, one_line
+from image_cri_shim.pull_record import seconds_since_1970
 
 if TYPE_CHECKING:
     from image_cri_shim.cli.admin_client import AdminClient
@@ -52,13 +54,14 @@ def _reload(client: AdminClient, *, as_machine: bool) -> int:
         taken, outcome = bool(document["ok"]), str(document["outcome"])
         problems = [str(one) for one in document["problems"]]
         changes = [str(one) for one in document["changes"]]
-    except (KeyError, TypeError) as error:
+        nothing = _nothing(document.get("loadedAt"))
+    except (KeyError, TypeError, ValueError) as error:
         raise strange(error) from error
     if as_machine:
         streams.write(as_json(document))
     elif taken:
         streams.write(one_line(outcome))
-        for change in changes or ["nothing has changed"]:
+        for change in changes or [nothing]:
             streams.write(f"  {one_line(change)}")
     elif problems:
         complain("the new configuration is refused, the one before runs:")
@@ -67,3 +70,15 @@ def _reload(client: AdminClient, *, as_machine: bool) -> int:
     else:
         complain(outcome)
     return FOUND if taken else FAILED
+
+
+def _nothing(loaded_at: object) -> str:
+    """Say that nothing has changed, and since when: the daemon may have noticed what was changed.
+
+    :param loaded_at: when the daemon read its files before; None if it is too old to say so.
+    :raises ValueError: it is no time.
+    """
+    if loaded_at is None:
+        return "nothing has changed"
+    when = local(seconds_since_1970(str(loaded_at)))
+    return f"nothing has changed since {when}, when it was read last"

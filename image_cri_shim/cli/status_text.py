@@ -8,11 +8,12 @@ from typing import Any, TypeAlias
 
 from image_cri_shim.admin.wording import counted
 from image_cri_shim.cli.colours import Colours
-from image_cri_shim.cli.decision_text import failures, led_to, outcome
+from image_cri_shim.cli.decision_text import failures, led_to, outcome, reason_of_name
 from image_cri_shim.cli.moments import ago, between, local, span
 from image_cri_shim.cli.registry_table import table
 from image_cri_shim.cli.terminal import one_line, wrapped
 from image_cri_shim.pull_record import from_document, seconds_since_1970
+from image_cri_shim.pull_trouble import TOLD_EACH
 
 # A JSON object.
 Document: TypeAlias = Mapping[str, Any]
@@ -153,9 +154,8 @@ def _history(history: Document) -> Iterator[str]:
 
 
 def _admin(admin: Document) -> Iterator[str]:
-    yield from admin["addresses"]
-    if admin["trouble"]:
-        yield f"warning: {admin['trouble']}"
+    # What is wrong with it is among the problems.
+    yield from admin["addresses"] or ["none"]
 
 
 def _log(logging: Document) -> Iterator[str]:
@@ -177,14 +177,20 @@ def _in_progress(pulls: Document) -> Iterator[str]:
 
 
 def _failed_pulls(pulls: Document, colours: Colours) -> Iterator[str]:
-    found = pulls["failures"]
+    """Tell the newest failure of each image."""
+    times = Counter(one["image"] for one in pulls["failures"])
+    found = [next(one for one in pulls["failures"] if one["image"] == image) for image in times]
     if found:
         yield "last pulls that failed"
     for one in found[:_SHOWN]:
         record = from_document(one)
-        lines = wrapped(f"{local(record.began)}  {led_to(record)}", _UNDER)
+        count = times[one["image"]]
+        # No more of one image are told.
+        more = " or more" if count >= TOLD_EACH else ""
+        repeated = f" ({count} times{more})" if count > 1 else ""
+        lines = wrapped(f"{local(record.began)}  {led_to(record)}{repeated}", _UNDER)
         yield from map(colours.bad, lines)
-        if record.reason:
+        if reason_of_name(record):
             yield from wrapped(f"({record.reason})", 2 * _UNDER)
         for said in failures(record):
             yield from wrapped(said, 2 * _UNDER)

@@ -19,6 +19,14 @@ def one_line(text: str) -> str:
     return _CLEANER.clean(text)
 
 
+def as_unicode(argument: str) -> str:
+    """Return an argument of the command line with U+FFFD for each byte that is no UTF-8.
+
+    Python has half characters for them, which can be sent to nobody; no image's name has either.
+    """
+    return argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def complain(text: str) -> None:
     """Say on standard error what is wrong."""
     streams.write_error(f"image-cri-shim: {one_line(text)}")

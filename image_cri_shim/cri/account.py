@@ -9,41 +9,79 @@ from collections.abc import Callable
 from image_cri_shim.cri.status import Code, decode_message, header
 from image_cri_shim.cri.stream import Headers, RawStream
 from image_cri_shim.cri.versions import KNOWN, Method
-from image_cri_shim.measurements import OTHER, CallMeasurements, FailedCall, MethodCalls, is_failure
-from image_cri_shim.redaction import Redactor
+from image_cri_shim.measurements import OTHER, CallMeasurements, FailedCall, MethodCalls
+from image_cri_shim.redaction import Redactor, mask_credentials
 
-# As they stand on the wire; any other is UNKNOWN (gRPC, "Status codes and their use").
+# What the shim's own commands call themselves (gRPC over HTTP/2, "User-Agent").
+OWN_AGENT = b"image-cri-shim/"
+
+# gRPC's status codes as they stand on the wire ("Status codes and their use"); others are UNKNOWN.
 _CODES = {b"%d" % code: code for code in range(17)}
 # What is kept of a message.
 _SHOWN = 600
+# Seconds by which a client's clock may be ahead when its deadline is over.
+_AHEAD = 0.1
+# Statuses that say nothing of the node: clients give up, and ask for what a runtime does not have.
+_HARMLESS = (Code.OK, Code.CANCELLED, Code.UNIMPLEMENTED)
+# Methods for which "not found" is more than an answer: what they need is missing.
+_NEEDY = frozenset({"RunPodSandbox", "CreateContainer", "StartContainer"})
+# Methods whose messages are about the node; in others' are commands and variables of pods.
+_OF_THE_NODE = frozenset(
+    {"RunPodSandbox", "Version", "Status"}
+    | {"ListImages", "ImageStatus", "ImageFsInfo", "RemoveImage"}
+)
+_OWN_WORDS = "image-cri-shim: "
+# Pulls have a book of their own.
 _PULL = "PullImage"
 
 
-def account(
+def account(  # noqa: PLR0917 - a call is all of these
     measurements: CallMeasurements,
     stream: RawStream,
+    headers: Headers,
     method: Method,
     started: float,
     redactor: Callable[[], Redactor],
 ) -> None:
     """Take note of a call that is over.
 
-    :param started: when it began, on the event loop's clock.
+    :param headers: the request's.
+    :param started: when it began, on ``time.monotonic``'s clock: event loops' may be coarse.
     :param redactor: keeps secrets out of what is kept of its message.
     """
     outcome = stream.outcome
-    # Whoever does not wait for a status has given up.
-    code = 1 if outcome is None else _code(outcome)
+    code = _given_up(stream.deadline) if outcome is None else _code(outcome)
     calls = measurements.methods.get(method.path)
     if calls is None:
         calls = _calls(measurements, method)
-    calls.note(code, asyncio.get_running_loop().time() - started, stream.in_runtime)
+    calls.note(code, time.monotonic() - started, stream.in_runtime)
+    if (header(headers, b"user-agent") or b"").startswith(OWN_AGENT):
+        measurements.own[calls.service] += 1
+        return
     measurements.last = now = time.time()
-    # Pulls have a book of their own.
-    if code and is_failure(code) and calls.name != _PULL:
-        text = redactor().clean(decode_message(header(outcome or [], b"grpc-message")))
-        message = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-        measurements.failed.append(FailedCall(now, calls.name, code, message))
+    if not code:
+        calls.well = now
+    elif _is_failure(code, calls.name):
+        message = _message(outcome, calls.name, redactor)
+        measurements.note_failure(FailedCall(now, calls.name, code, message))
+
+
+def _is_failure(code: int, name: str) -> bool:
+    """Tell whether a call's end is something to look after."""
+    if code in _HARMLESS or name == _PULL:
+        return False
+    return code != Code.NOT_FOUND or name in _NEEDY
+
+
+def _message(outcome: Headers | None, name: str, redactor: Callable[[], Redactor]) -> str:
+    """Return what is kept of a failed call's message; nothing if pods' secrets may be in it."""
+    if outcome is None:
+        return "no answer before the client's deadline"
+    text = decode_message(header(outcome, b"grpc-message"))
+    if name not in _OF_THE_NODE and not text.startswith(_OWN_WORDS):
+        return ""
+    text = mask_credentials(redactor().clean(text))
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _calls(measurements: CallMeasurements, method: Method) -> MethodCalls:
@@ -55,6 +93,15 @@ def _calls(measurements: CallMeasurements, method: Method) -> MethodCalls:
     # No path that is known looks like this.
     path = f"{OTHER} {version}".encode("ascii")
     return measurements.methods.setdefault(path, MethodCalls(version, OTHER, OTHER, timed=False))
+
+
+def _given_up(deadline: float | None) -> int:
+    """Return the status of a call whose client waited for none: it gave up, or had to.
+
+    :param deadline: on the event loop's clock.
+    """
+    over = deadline is not None and asyncio.get_running_loop().time() >= deadline - _AHEAD
+    return Code.DEADLINE_EXCEEDED if over else Code.CANCELLED
 
 
 def _code(outcome: Headers) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from time import monotonic
 
 import attrs
 
@@ -43,12 +43,11 @@ class Call:
         :raises RpcError: as ``Upstream.unary``.
         """
         headers = forwarded(self.headers, self.deadline, parsed=True)
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = monotonic()
         try:
             return await self.upstream.unary(method or self.method, headers, message)
         finally:
-            self.stream.in_runtime += loop.time() - started
+            self.stream.in_runtime += monotonic() - started
 
 
 async def read_call(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from time import monotonic
 
 from image_cri_shim.cri.status import header
 from image_cri_shim.cri.stream import BadFrame, Headers, MessageTooLarge, RawStream, StreamLost
@@ -36,12 +37,11 @@ async def forward(  # noqa: PLR0917 - a call is all of these
         message = await stream.read_frame()
         if stream.exhausted:
             # The usual request is all here before its call begins; it needs no task.
-            loop = asyncio.get_running_loop()
-            started = loop.time()
+            started = monotonic()
             try:
                 up, release, first = await upstream.begin(method, sent, message)
             finally:
-                stream.in_runtime += loop.time() - started
+                stream.in_runtime += monotonic() - started
             try:
                 await _answer(stream, Source(up, upstream), first, translate)
             finally:

@@ -8,6 +8,7 @@ import logging
 import re
 import socket
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import cast
 
 from google.protobuf.message import DecodeError
@@ -128,7 +129,7 @@ class CriServer:
 
     async def _serve(self, stream: RawStream, headers: Headers) -> None:
         """Answer one call; whatever happens, the client gets a status."""
-        started = asyncio.get_running_loop().time()
+        started = monotonic()
         path = header(headers, b":path") or b""
         method = parse_method(path)
         try:
@@ -162,9 +163,9 @@ class CriServer:
         finally:
             stream.abandon_unread()
             if not path.startswith(HEALTH):
-                account(self._measurements, stream, method, started, self._redactor)
+                account(self._measurements, stream, headers, method, started, self._redactor)
             if _log.isEnabledFor(logging.DEBUG):
-                took = (asyncio.get_running_loop().time() - started) * 1000
+                took = (monotonic() - started) * 1000
                 call = identity_of(stream, headers).call
                 _log.debug("%s took %.1f ms [%s]", shown(path), took, call, extra={"call": call})
 
@@ -184,6 +185,7 @@ class CriServer:
         deadline = None
         if timeout is not None:
             deadline = asyncio.get_running_loop().time() + timeout
+            stream.deadline = deadline
         if timeout is not None or method.finite:
             task = cast("asyncio.Task[None]", asyncio.current_task())
             self._bounded.add(task)

@@ -88,6 +88,8 @@ class RawStream(grpclib.protocol.Stream):
     outcome: Headers | None = None
     identity: CallIdentity | None = None
     in_runtime = 0.0
+    # When the call must be over, on the event loop's clock; None for never.
+    deadline: float | None = None
     # The peer's word that it has not begun the call.
     refused = False
     # For calls that we make: what was written to the connection before this one's headers.

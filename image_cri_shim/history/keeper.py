@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from image_cri_shim.history.store import Store
 
 
+# Seconds for which the daemon has run before it removes what is too old.
+SETTLED = 3600.0
+
+
 @attrs.frozen
 class Job:
     """What is to be done in one go.
@@ -60,11 +64,19 @@ class Keeper:
 
     :param run: whose pulls they are.
     :param now: returns the seconds since 1970.
+    :param monotonic: returns seconds from any beginning, whatever becomes of the clock.
     """
 
-    def __init__(self, run: Run, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        run: Run,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._run = run
         self._now = now
+        self._monotonic = monotonic
+        self._began = monotonic()
         self._store: Store | None = None
 
     def do(self, job: Job) -> Outcome:
@@ -108,9 +120,25 @@ class Keeper:
             return Outcome()
         if self._store is None:
             self._store = Store(job.directory, self._run)
-        bounds = Bounds(job.size, self._now() - job.age if job.age else 0.0)
+        bounds = Bounds(job.size, self._oldest(job.age, self._store.last_before))
         more = self._store.write(job.records, bounds, job.running)
         return Outcome(anew=anew, more=more)
+
+    def _oldest(self, age: float, last_before: float | None) -> float:
+        """Return since when pulls are kept; seconds since 1970.
+
+        A clock may be wrong, above all soon after the machine's start, and one that is ahead would
+        make all pulls too old at once. So it has an hour to be set right, and it counts for no
+        later than the time that has passed in this run since the last pull of those before. If
+        that was long ago, pulls are kept so much longer, until the next run.
+
+        :param last_before: when that pull began.
+        """
+        ran = self._monotonic() - self._began
+        if not age or ran < SETTLED:
+            return 0.0
+        before = self._run.began if last_before is None else last_before
+        return min(self._now(), before + ran) - age
 
     def _leave(self, directory: str) -> None:
         """Close the file if it is not the one to write to any more."""

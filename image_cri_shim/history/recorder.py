@@ -63,6 +63,8 @@ class History:
 
     :param hands: does the work, in place of that thread.
     :param now: returns the seconds since 1970.
+    :param monotonic: returns seconds from any beginning, whatever becomes of the clock; the
+        reactor's follow it.
     """
 
     def __init__(
@@ -73,12 +75,14 @@ class History:
         *,
         hands: Hands | None = None,
         now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._clock: Clock = reactor
         self._log = log
         self._hands: Hands = hands or Worker(reactor.callFromThread)
         self._now = now
+        self._monotonic = monotonic
         self._keeper: Keeper | None = None
         self._backlog = Backlog(WAITING)
         self._waiters = Patience(reactor, PATIENCE, self._is_late)
@@ -114,7 +118,7 @@ class History:
     def start(self) -> None:
         """Open the file; until then nothing is written."""
         if self._keeper is None:
-            self._keeper = Keeper(this_run(self._now()), self._now)
+            self._keeper = Keeper(this_run(self._now()), self._now, self._monotonic)
             self._due = bool(self._config.history_size)
             self._go_on()
 

@@ -88,6 +88,8 @@ class Store:
 
     :param directory: the state directory; it and the file are made if they are not there.
     :param run: whose pulls are written.
+    :ivar last_before: when the last pull of another run began, in seconds since 1970; None if there
+        is none.
     :raises DamagedError: the file is none of ours, or damaged.
     :raises StoreError: it cannot be used for another reason.
     """
@@ -180,9 +182,7 @@ class Store:
             begin = file.read(len(_MAGIC))
         if begin not in (b"", _MAGIC):
             raise DamagedError(self.path)
-        if stat.S_IMODE(found.st_mode) & 0o177:
-            with contextlib.suppress(OSError):
-                self.path.chmod(0o600)
+        _make_private(self.path)
 
     def _prepare(self) -> None:
         application, version = self._ask("PRAGMA application_id"), self._ask("PRAGMA user_version")
@@ -217,6 +217,10 @@ class Store:
         ):
             raise DamagedError(self.path)
         self._number = self._begin_run()
+        last = self._ask(
+            f"SELECT began FROM pull WHERE run <> {self._number} ORDER BY id DESC LIMIT 1"  # noqa: S608
+        )
+        self.last_before = last if isinstance(last, float) else None
 
     def _begin_run(self) -> int:
         """Write which run this is, and forget those that are over and of which nothing is left."""
@@ -287,10 +291,19 @@ def set_aside(path: Path) -> Path:
             other = aside.with_name(f"{aside.name}{end}")
             other.unlink(missing_ok=True)
             with contextlib.suppress(FileNotFoundError):
-                path.with_name(f"{path.name}{end}").replace(other)
+                _make_private(path.with_name(f"{path.name}{end}")).replace(other)
     except OSError as error:
         raise StoreError(f"{DamagedError(path)}, and cannot be set aside: {_why(error)}") from error
     return aside
+
+
+def _make_private(path: Path) -> Path:
+    """Let nobody else read a file, if it is one and that can be done; return its path."""
+    with contextlib.suppress(OSError):
+        mode = path.lstat().st_mode
+        if stat.S_ISREG(mode) and stat.S_IMODE(mode) & 0o177:
+            path.chmod(0o600)
+    return path
 
 
 def _identity(path: Path) -> tuple[tuple[int, int], ...] | None:

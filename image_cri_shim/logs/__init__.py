@@ -104,6 +104,11 @@ def levels() -> dict[str, Level]:
     return _LEVELS.now()
 
 
+def lost() -> int:
+    """Return how many lines were dropped since the start, because nobody took them."""
+    return 0 if _Program.log is None else _Program.log.outlet.dropped
+
+
 def flush() -> None:
     """Write what waits, if it is taken now; to be called now and then."""
     if _Program.log is not None:

@@ -31,11 +31,13 @@ class Outlet:
         other programs may have it too.
     :param lost: returns the line that says how many lines were dropped.
     :param limit: how many bytes may wait.
+    :ivar dropped: how many lines were dropped, in all.
     """
 
     def __init__(self, descriptor: int, lost: Callable[[int], bytes], limit: int = LIMIT) -> None:
         self._owned = ExitStack()
         self._writer = writer(descriptor, self._owned)
+        self.dropped = 0
         self._lost_line = lost
         self._limit = limit
         self._waiting: deque[bytes] = deque()
@@ -57,6 +59,7 @@ class Outlet:
                 self._size -= len(self._waiting[self._begun])
                 del self._waiting[self._begun]
                 self._lost += 1
+                self.dropped += 1
 
     def flush(self) -> bool:
         """Write what is taken now; return whether nothing waits any longer."""

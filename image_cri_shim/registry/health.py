@@ -67,6 +67,7 @@ class Condition:
     :ivar failures: look-ups that failed one after the other.
     :ivar detail: how the last one of them failed; empty if there is none.
     :ivar wait: seconds until it is tried again; 0 if it may be asked.
+    :ivar lasting: seconds since the first of these failures; 0 if there is none.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Condition:
     failures: int = 0
     detail: str = ""
     wait: float = 0.0
+    lasting: float = 0.0
 
 
 @attrs.frozen
@@ -105,11 +107,13 @@ class Leave:
 class _Breaker:
     """A registry that failed.
 
+    :ivar since: when it failed first without an answer in between, on the clock.
     :ivar openings: how often it opened without an answer in between; 0 while it is closed.
     :ivar until: when it may be tried again, on the clock.
     :ivar trying: whether someone tries it right now.
     """
 
+    since: float
     failures: int = 0
     openings: int = 0
     until: float = 0.0
@@ -141,11 +145,13 @@ class Health:
         breaker = self._breakers.get(name)
         if breaker is None:
             return Condition(name, State.CLOSED)
-        if not breaker.openings:
-            return Condition(name, State.CLOSED, breaker.failures, breaker.detail)
-        wait = max(breaker.until - self._clock.seconds(), 0.0)
+        now = self._clock.seconds()
+        wait = max(breaker.until - now, 0.0) if breaker.openings else 0.0
         state = State.OPEN if wait and not breaker.trying else State.HALF_OPEN
-        return Condition(name, state, breaker.failures, breaker.detail, wait)
+        if not breaker.openings:
+            state = State.CLOSED
+        lasting = now - breaker.since
+        return Condition(name, state, breaker.failures, breaker.detail, wait, lasting)
 
     def forgive(self, name: str | None = None) -> int:
         """Forget the failures of a registry, or of all; return how many breakers were open."""
@@ -183,7 +189,7 @@ class Health:
             if breaker is not None and breaker.openings:
                 _log.info("registry {name} answers again", name=name)
             return
-        breaker = self._breakers.setdefault(name, _Breaker())
+        breaker = self._breakers.setdefault(name, _Breaker(self._clock.seconds()))
         if breaker.openings != leave.openings:
             # It had been asked before the breaker opened; that is one failure, not several.
             return

@@ -125,6 +125,7 @@ def registry(name: str = "sealos.hub:5000", **fields: Any) -> dict[str, Any]:
         "breaker": "closed",
         "failures": 0,
         "detail": "",
+        "failingSince": None,
         "retryInSeconds": 0.0,
         "lastOutcome": "present",
         "lastDetail": "",

@@ -180,16 +180,23 @@ def test_a_follower_that_is_too_slow_is_ended_and_holds_nothing_up() -> None:
     for one in (slow, quick):
         one.ask(FOLLOW)
     slow.protocol.pauseProducing()
-    held = len(slow.received)
     for _ in range(BACKLOG // 2):
         end(stage)
         stage.clock.advance(0)
     assert not slow.closed
     stage.backend.pull()
     stage.clock.advance(0)
-    assert slow.transport.aborted
+    # It is told why when it reads on; nothing more waits for it.
+    why = f"this was read too slowly: {BACKLOG} changes were waiting; ask again"
+    assert lines(slow) == [{"error": why}]
+    assert slow.received.endswith(b"0\r\n\r\n")
+    held = len(slow.received)
+    end(stage)
+    stage.clock.advance(0)
     assert len(slow.received) == held
-    assert len(lines(quick)) == BACKLOG + 1
+    assert len(lines(quick)) == BACKLOG + 3
+    stage.clock.advance(PATIENCE)
+    assert slow.transport.aborted
     slow.lose()
     assert stage.logged == []
 

@@ -157,7 +157,9 @@ def test_a_failed_pull_says_what_was_asked_and_tried() -> None:
     text = read(status).text
     for words in (
         "Why it failed: image-cri-shim: redis:7 not found on sealos.hub:5000 (404)",
-        "tried last: docker.io/library/redis:7 origin",
+        "tried last: docker.io/library/redis:7 origin , "
+        "after harbor.corp/dockerhub-proxy/library/redis:7 failed",
+        "Decision for harbor.corp/dockerhub-proxy/library/redis:7 : origin, sealos.hub:5000 has it",
         "sealos.hub:5000/library/redis:7 absent (404), as known from before",
         "harbor.corp/dockerhub-proxy/library/redis:7 unknown (timed out after 10s), in 10 s",
         "DEADLINE_EXCEEDED: context deadline exceeded, 30 s",
@@ -177,7 +179,7 @@ def test_a_registry_says_whether_it_is_asked_and_how_fast_it_is() -> None:
     )
     text = read(status).text
     assert "one.corp ✓ in use present, 5 min ago 3 ms" in text
-    assert "two.corp ✕ left out, tried again in 9.7 s 5 failures in a row refused" in text
+    assert "two.corp ✕ left alone, tried again in 10 s 5 failures in a row refused" in text
     assert "three.corp ! being tried again" in text
     assert "four.corp ! in use" in text
     assert "five.corp · not asked yet none none" in text

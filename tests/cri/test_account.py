@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from urllib.parse import quote
 
 import pytest
 
 from image_cri_shim.cri._generated import cri_pb2
+from image_cri_shim.cri.account import account
+from image_cri_shim.cri.versions import parse_method
 from image_cri_shim.redaction import Redactor
 from tests.cri.scripted import ScriptedUpstream, hang, refuse, reply
 from tests.cri.shim import IMAGES, Shim
@@ -75,7 +78,7 @@ def test_calls_that_failed_are_remembered_without_secrets(
     )
 
 
-@pytest.mark.parametrize("code", [1, 5])
+@pytest.mark.parametrize("code", [1, 5, 12])
 def test_what_is_absent_or_was_given_up_is_no_failure(
     shim: Shim, client: CRI, upstream: ScriptedUpstream, code: int
 ) -> None:
@@ -95,3 +98,50 @@ def test_a_call_whose_client_went_away_was_cancelled(
     future.cancel()
     shim.wait_idle()
     assert shim.measurements.ended == {("v1", "ListContainers", 1): 1}
+
+
+def test_a_pod_that_lacks_something_is_a_failure(
+    shim: Shim, client: CRI, upstream: ScriptedUpstream
+) -> None:
+    upstream.scripts["RunPodSandbox"] = refuse(5, b'failed to get sandbox image "x/pause:1"')
+    client.raw(f"{RUNTIME}RunPodSandbox", b"")
+    shim.wait_idle()
+    assert [(one.method, one.code) for one in shim.measurements.failed] == [("RunPodSandbox", 5)]
+
+
+def test_a_call_whose_deadline_is_over_in_the_runtime_is_a_failure(
+    shim: Shim, client: CRI, upstream: ScriptedUpstream
+) -> None:
+    upstream.scripts["Status"] = hang
+    client.raw(f"{RUNTIME}Status", b"", timeout=0.5)
+    shim.wait_idle()
+    assert shim.measurements.ended == {("v1", "Status", 4): 1}
+    (failed,) = shim.measurements.failed
+    assert "deadline" in failed.message
+
+
+@pytest.mark.parametrize("method", ["ExecSync", "CreateContainer"])
+def test_no_commands_and_variables_of_pods_are_remembered(
+    shim: Shim, client: CRI, upstream: ScriptedUpstream, method: str
+) -> None:
+    upstream.scripts[method] = refuse(2, b'exec "curl -u admin:pw http://x": DB_PASSWORD=pw')
+    client.raw(f"{RUNTIME}{method}", b"")
+    shim.wait_idle()
+    (failed,) = shim.measurements.failed
+    assert failed.message == ""
+
+
+def test_what_the_shims_own_commands_call_is_told_apart(
+    shim: Shim, client: CRI, upstream: ScriptedUpstream
+) -> None:
+    upstream.scripts["ListImages"] = reply(b"")
+    method = parse_method(f"{IMAGES}ListImages".encode())
+    stream = SimpleNamespace(outcome=[(b"grpc-status", b"0")], deadline=None, in_runtime=0.0)
+    headers = [(b"user-agent", b"image-cri-shim/1.0")]
+
+    async def end() -> None:
+        account(shim.measurements, stream, headers, method, 0.0, Redactor)  # type: ignore[arg-type]
+
+    shim.background.run(end())
+    assert shim.measurements.own == {"ImageService": 1}
+    assert shim.measurements.last is None

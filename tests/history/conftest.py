@@ -23,7 +23,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
         config = Config(image=str(tmp_path / "state"), **settings)  # type: ignore[arg-type]
         reactor, hands, log = TestReactor(), Hands(), []
         logger = Logger("test", observer=log.append)
-        history = History(config, reactor, logger, hands=hands, now=now)
+        history = History(config, reactor, logger, hands=hands, now=now, monotonic=reactor.seconds)
         all_made.append(Kept(history, reactor, hands, config, log))
         return all_made[-1]
 

@@ -81,14 +81,41 @@ def test_each_pull_has_a_line_and_what_went_wrong_stands_below(
         [
             "WHEN                 OUTCOME      TOOK    TRIES  IMAGE    FROM             CLIENT",
             f"2026-01-31 04:04:35  pulled       420 ms  2      nginx:4  docker.io        {by}",
-            "    not from harbor.corp/nginx:4: UNKNOWN: no route",
+            "    harbor.corp/nginx:4 (offline, present, 12 ms): UNKNOWN: no route (after 1.0 s)",
             f"2026-01-31 04:04:25  interrupted  -       -      nginx:3  -                {by}",
             f"2026-01-31 04:04:15  failed       3.2 s   1      nginx:2  sealos.hub:5000  {by}",
-            "    NOT_FOUND: it is not there",
+            "    (offline, present, 12 ms)",
+            "    sealos.hub:5000/library/nginx:2: NOT_FOUND: it is not there (after 500 ms)",
             f"2026-01-31 04:04:05  pulled       3.2 s   1      nginx:1  sealos.hub:5000  {by}",
         ],
         [],
     )
+
+
+def test_a_failed_pull_says_what_each_attempt_came_to_and_what_was_not_tried(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    tried = (
+        Tried("sealos.hub:5000/nginx:1", "sealos.hub:5000", "UNKNOWN: connection refused", 0.02),
+        Tried("nginx:1", "docker.io", "UNKNOWN: no such host", 2.0),
+    )
+    reason = "offline, tried although unknown; slow.corp: unknown (no answer in time)"
+    error = "UNKNOWN: no such host (image-cri-shim tried before: sealos.hub:5000/nginx:1: ...)"
+    several = attrs.evolve(failed(1), attempts=tried, reason=reason, error=error)
+    # The client gave up: that is in no attempt's error.
+    given_up = attrs.evolve(failed(2), attempts=tried[:1], reason="", error="CANCELLED: gone")
+    alone = "origin, slow.corp: unknown (no answer in time)"
+    late = attrs.evolve(failed(3), attempts=tried[1:], reason=alone, error=tried[1].error)
+    write(tmp_path, several, given_up, late)
+    _, told, _ = history(capsys, "--state", tmp_path, "--failed")
+    assert [line for line in told if line.startswith(" ")] == [
+        f"    ({alone})",
+        "    nginx:1: UNKNOWN: no such host (after 2.0 s)",
+        "    sealos.hub:5000/nginx:1: UNKNOWN: connection refused (after 20 ms)",
+        "    CANCELLED: gone",
+        f"    sealos.hub:5000/nginx:1 ({reason}): UNKNOWN: connection refused (after 20 ms)",
+        "    nginx:1: UNKNOWN: no such host (after 2.0 s)",
+    ]
 
 
 def test_for_machines_it_is_json(capsys: pytest.CaptureFixture[str], state: Path) -> None:
@@ -141,7 +168,9 @@ def test_that_there_is_nothing_is_said_and_no_failure(
     write(tmp_path)
     none = ["image-cri-shim: the history has no pulls yet"]
     assert history(capsys, "--state", tmp_path) == (0, [], none)
-    assert history(capsys, "--state", tmp_path, "--json") == (0, ["[]"], none)
+    # To a program an empty list says it.
+    assert history(capsys, "--state", tmp_path, "--json") == (0, ["[]"], [])
+    assert history(capsys, "--state", tmp_path, "--json", "--failed") == (0, ["[]"], [])
     other = ["image-cri-shim: the history has no such pull"]
     assert history(capsys, "--state", tmp_path, "--failed") == (0, [], other)
 
@@ -173,7 +202,7 @@ def test_it_reads_the_directory_that_the_configuration_names(
     file = tmp_path / "shim.yaml"
     file.write_text(f"image: {state}\n")
     status, told, complaints = history(capsys, "--config", file)
-    assert (status, len(told), complaints) == (0, 7, [])
+    assert (status, len(told), complaints) == (0, 8, [])
 
 
 def test_a_bad_configuration_is_named_and_what_to_do_without_it(
@@ -276,10 +305,11 @@ def test_a_tiny_terminal_gets_something_all_the_same(state: Path) -> None:
 def test_colours_tell_the_outcomes_apart(state: Path) -> None:
     lines = list(as_table(entries(state), BEGAN, None, Colours(enabled=True)))
     assert "\x1b[32mpulled\x1b[0m" in lines[1]
-    assert lines[2].startswith("\x1b[33m    not from")
+    assert lines[2].startswith("\x1b[33m    harbor.corp/nginx:4 ")
     assert "\x1b[33minterrupted\x1b[0m" in lines[3]
     assert "\x1b[31mfailed\x1b[0m" in lines[4]
-    assert lines[5].startswith("\x1b[31m    NOT_FOUND")
+    assert lines[5].startswith("\x1b[31m    (offline, ")
+    assert lines[6].startswith("\x1b[31m    sealos.hub:5000/library/nginx:2: NOT_FOUND")
     plain = list(as_table(entries(state), BEGAN, None, Colours(enabled=False)))
     for code in ("\x1b[0m", "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[33m"):
         lines = [line.replace(code, "") for line in lines]

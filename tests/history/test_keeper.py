@@ -7,6 +7,7 @@ import os
 import random
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -63,12 +64,6 @@ def test_where_no_history_is_kept_no_file_is_made(keeper: Keeper, tmp_path: Path
     assert os.listdir(tmp_path) == []
 
 
-def test_old_pulls_are_removed_by_age(keeper: Keeper, tmp_path: Path) -> None:
-    records = (pulled(1), pulled(2, BEGAN + 50))
-    keeper.do(attrs.evolve(job(tmp_path, *records), age=30.0))
-    assert outcomes(tmp_path) == {2: "pulled"}
-
-
 def test_another_directory_gets_what_comes_next_and_no_pull_runs_in_two(
     keeper: Keeper, tmp_path: Path
 ) -> None:
@@ -122,6 +117,7 @@ def test_what_lies_beside_a_damaged_file_goes_with_it(keeper: Keeper, tmp_path: 
     path = file_of(tmp_path)
     (tmp_path / f"{path.name}.bad-wal").write_bytes(b"of one before")
     path.write_bytes(b"garbage")
+    path.chmod(0o644)
     (tmp_path / f"{path.name}-wal").write_bytes(b"log")
     (tmp_path / f"{path.name}-shm").write_bytes(b"index")
     assert keeper.do(job(tmp_path, pulled())).news == aside(tmp_path)
@@ -131,6 +127,8 @@ def test_what_lies_beside_a_damaged_file_goes_with_it(keeper: Keeper, tmp_path: 
         f"{path.name}.bad-wal": b"log",
         f"{path.name}.bad-shm": b"index",
     }
+    # It has the images of the node in it as the other has.
+    assert {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in kept} == {0o600}
 
 
 @pytest.mark.parametrize("kept", [0, 1, 15, 16, 100, 511, 512, 4095, 4096, 6000, 0.5, 0.9])

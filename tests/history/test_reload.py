@@ -77,7 +77,9 @@ def test_a_reload_changes_directory_size_and_age(kept: Kept, tmp_path: Path) -> 
     kept.history.apply(attrs.evolve(other, history_size=3))
     kept.hands.finish_all()
     assert sorted(outcomes(tmp_path / "other")) == [7, 8, 9]
-    kept.history.note(Event.ENDED, pulled(10, BEGAN - 100))
+    kept.reactor.advance(TICK)
+    kept.hands.finish_all()
+    kept.history.note(Event.ENDED, pulled(10, BEGAN - 4000))
     kept.history.apply(attrs.evolve(other, history_age=50.0))
     kept.hands.finish_all()
     assert sorted(outcomes(tmp_path / "other")) == [8, 9]

@@ -217,9 +217,10 @@ def test_a_late_failure_does_not_end_the_trial_that_runs(ward: Ward) -> None:
 def test_its_state_can_be_seen(ward: Ward) -> None:
     ward.fails(**REFUSING)
     assert ward.health.condition(HUB) == Condition(HUB, State.CLOSED, 1, "connection refused")
+    ward.clock.advance(60)
     ward.fails()
     ward.clock.advance(2)
-    opened = Condition(HUB, State.OPEN, 2, "timed out after 10s", 3.0)
+    opened = Condition(HUB, State.OPEN, 2, "timed out after 10s", 3.0, lasting=62.0)
     assert ward.health.condition(HUB) == opened
     ward.clock.advance(3)
     assert ward.health.condition(HUB).state is State.HALF_OPEN

@@ -20,6 +20,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "outcome": "the new configuration runs",
         "problems": [],
         "changes": ["Timeout: 15m0s -> 20m0s"],
+        "loadedAt": "2026-01-31T03:04:05.678Z",
     },
     "flush": {"answers": 12, "breakers": 1},
     "log-level": {
@@ -98,6 +99,7 @@ def registry(name: str = HUB, **fields: Any) -> dict[str, Any]:
         "breaker": "closed",
         "failures": 0,
         "detail": "",
+        "failingSince": None,
         "retryInSeconds": 0.0,
         "lastOutcome": "present",
         "lastDetail": "",
@@ -118,6 +120,7 @@ def status_document(**fields: Any) -> dict[str, Any]:
         breaker="open",
         failures=1,
         detail="timed out after 10s",
+        failingSince=moment(NOW - 360),
         retryInSeconds=23.4,
         lastOutcome="unknown",
         lastDetail="timed out after 10s",
@@ -133,7 +136,7 @@ def status_document(**fields: Any) -> dict[str, Any]:
         "problems": [
             {
                 "about": f"registry {HARBOR}/proxy",
-                "what": "failing, not asked for 24 s: timed out after 10s",
+                "what": "left alone, tried again in 24 s: timed out after 10s",
                 "since": moment(NOW - 360),
                 "cure": "It does not answer: is it up, and does a firewall drop what is sent to it?",
                 "severity": "degraded",

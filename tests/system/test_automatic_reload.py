@@ -133,7 +133,7 @@ def test_a_bad_file_changes_nothing_and_the_log_says_since_when(
     write(shim.file, content(shim, "soon"))
     log = shim.wait_for("reload: refused")
     assert f"reload: {shim.file}:6:10: timeout: expected a duration" in log
-    assert "(it is not what the files say since 20" in log
+    assert "(the files have been wrong since 20" in log
     shim.forget_log()
     write(shim.file, content(shim, "9m"))
     assert "-> 9m0s" in shim.wait_for(RUNS)

@@ -102,7 +102,13 @@ def test_a_node_with_a_dead_registry_is_1_and_says_which(
     assert f"registry {DEAD}" in second
     assert "connection refused" in second
     assert "cure: Nobody listens there" in second
-    assert f"  {MISSING} -> {MISSING}\n" in out
+    assert f" {MISSING} -> {MISSING}, after {DEAD}/" in " ".join(out.split())
+    status, out, err = operator.run("history", "--failed")
+    assert (status, err) == (0, "")
+    # Of both: the registry that is down, and the origin that came after it.
+    assert "connection refused" in out
+    assert f"    {DEAD}/" in out
+    assert f"    {MISSING}: NOT_FOUND" in out
 
 
 def test_decisions_say_what_why_and_for_whom(
@@ -169,6 +175,9 @@ def test_a_reload_waits_for_its_outcome(operator: Operator, offline: MemoryRegis
     status, out, err = operator.run("reload")
     assert (status, err) == (0, "")
     assert out.startswith("the new configuration runs\n  ")
+    # As if a change had been noticed before anybody asked.
+    since = r"the new configuration runs\n  nothing has changed since [\d: -]{19}, when it was .*\n"
+    assert re.fullmatch(since, operator.run("reload")[1])
     good = operator.shim.file.read_text()
     operator.shim.configure("adress: x\ndebug: maybe")
     admin = ("--socket", operator.shim.admin)
@@ -227,7 +236,18 @@ def test_a_pull_for_machines_has_the_record_and_what_the_node_then_has(
     assert told["error"].startswith("NOT_FOUND: ")
     assert told["decision"]["phase"] == "failed"
     assert told["decision"]["attempts"][0]["name"] == MISSING
+    # The daemon's own time lies within it.
+    assert told["seconds"] >= told["decision"]["seconds"] > 0
     assert err == f"image-cri-shim: {MISSING}: {told['error']}\n"
+
+
+def test_a_name_that_is_no_text_is_an_image_that_is_not_there(operator: Operator) -> None:
+    status, out, err = operator.run("pull", "origin.test/\udcff")
+    assert (status, out) == (1, "")
+    assert "Traceback" not in err
+    status, out, err = operator.run("decisions", "--image", "\udcff")
+    assert (status, out) == (0, "")
+    assert err == "image-cri-shim: no pull of such an image is known\n"
 
 
 def test_a_pull_goes_on_without_an_admin_interface(

@@ -10,6 +10,7 @@ import grpc
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from image_cri_shim.admin.families import FAMILIES
 from tests.support.cri_client import CRI
 from tests.support.daemon import Daemon
 from tests.support.images import build_image, push
@@ -31,6 +32,22 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
+# Families without samples until something happens, or where something is not there.
+EVENTFUL = {
+    "cri_requests_total",
+    "cri_request_duration_seconds",
+    "cri_request_runtime_seconds",
+    "cri_request_shim_seconds",
+    "pulls_total",
+    "pull_duration_seconds",
+    "rewrites_total",
+    "failovers_total",
+    "look_ups_total",
+    "look_up_duration_seconds",
+    "registry_up",
+}
+
+
 class Scrape:
     """The samples of one moment."""
 
@@ -49,9 +66,26 @@ class Scrape:
             for sample in family.samples
         }
 
+    @property
+    def names(self) -> set[str]:
+        return {name for name, _ in self._samples}
+
     def __call__(self, name: str, **labels: str) -> float | None:
         wanted = {key.removesuffix("_"): value for key, value in labels.items()}
         return self._samples.get((name, frozenset(wanted.items())))
+
+
+def test_what_does_not_wait_for_something_to_happen_is_there_from_the_beginning(
+    start_daemon: StartDaemon, connect: Callable[..., CRI], standin: StandinRuntime
+) -> None:
+    shim = start_daemon(
+        standin.socket, "address: ''\nregistries: [{address: 'http://127.0.0.1:9'}]"
+    )
+    # Which makes the shim ask the runtime what it is.
+    connect(shim.socket).version()
+    told = Scrape(shim)
+    assert {one.name for one in FAMILIES} - EVENTFUL - told.names == set()
+    assert told("log_lines_lost_total") == 0
 
 
 def test_counters_tell_of_pulls_and_go_on_when_the_configuration_is_read_again(

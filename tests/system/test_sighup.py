@@ -78,7 +78,7 @@ def test_a_broken_file_is_refused_with_its_place_and_the_old_configuration_works
     log = shim.reload(text)
     assert f"reload: {shim.file}{place}" in log
     assert re.search(rf"{re.escape(str(shim.file))}:[0-9]+:[0-9]+: ", log)
-    assert "reload: refused; the configuration that runs stays as it is" in log
+    assert "reload: refused; the configuration that was read before runs on" in log
     assert "s3cret" not in log
     connect(shim.socket).pull("origin.test/sighup/broken:1")
     assert f"-> {offline.host}/sighup/broken:1 (offline, present, " in shim.text()
@@ -230,7 +230,7 @@ def test_a_place_that_is_taken_refuses_the_whole_reload(
         other.listen()
         log = shim.reload(f"{NO_REGISTRY}\ntimeout: 3m")
         assert f"reload: shim: cannot serve {shim.socket}: another program serves it" in log
-        assert "reload: refused; the configuration that runs stays as it is" in log
+        assert "reload: refused; the configuration that was read before runs on" in log
         assert "Timeout: 3m0s" not in shim.text()
         assert connect(before).image_status("nginx:1.25") is None
     shim.socket = before

@@ -34,7 +34,7 @@ def test_a_second_endpoint_for_pods_is_noticed_and_is_no_fault(
 ) -> None:
     node = make_node(standin.socket, f"address: {offline.url}\n", a_minute_later=True)
     node.kubelet.list_images()
-    node.shows(section)
+    node.shows(section, {"/var/run/image-cri-shim.sock": node.daemon.socket})
 
 
 @shows("the-runtimes-socket-is-not-there")
