@@ -155,8 +155,32 @@ _ONLY_LOOK_UPS: tuple[_Entry, ...] = (
     ),
 )
 
+# What is the node's own trouble, whoever else is named.
+_OF_NODE: tuple[_Entry, ...] = (
+    (
+        r"no space left on device|disk quota exceeded",
+        "The node's disk is full: make room where the runtime keeps images "
+        "(`crictl rmi --prune`, `df`).",
+    ),
+    (r"read-only file system", "The node's disk is read-only: look at the kernel's log."),
+    (r"input/output error", "The node's disk fails: look at the kernel's log."),
+    (
+        r"cni plugin not initialized|network plugin|plugin type=",
+        "The pods' network (CNI) is not ready or fails: look at its pods, and at /etc/cni/net.d.",
+    ),
+)
+
 # Nothing was heard from the other side.
 _UNREACHED: tuple[_Entry, ...] = (
+    (
+        r"proxyconnect",
+        "The proxy that stands between cannot be reached: correct HTTPS_PROXY and NO_PROXY of "
+        "whoever asks, the runtime or the daemon.",
+    ),
+    (
+        r"lookup [^ ]+.*(?:i/o timeout|timed out)",
+        "The node's DNS does not answer: look at /etc/resolv.conf and at the servers in it.",
+    ),
     (
         r"no such host|name resolution|name or service not known|server misbehaving"
         r"|no address associated",
@@ -180,6 +204,11 @@ _UNREACHED: tuple[_Entry, ...] = (
 
 _ANYBODYS: tuple[_Entry, ...] = (
     (
+        r"(?:status code|unexpected status|status:).*\b5\d\d\b|^(?:[^:]*: )*5\d\d(?: |$|,)",
+        "The registry itself fails, or a proxy in front of it: read its log.",
+    ),
+    *_OF_NODE,
+    (
         r"has expired|not yet valid",
         "Renew this registry's certificate; or the node's clock is wrong.",
     ),
@@ -195,16 +224,6 @@ _ANYBODYS: tuple[_Entry, ...] = (
         "put the image into a registry of your own.",
     ),
     *_UNREACHED,
-    (
-        r"(?:status code|unexpected status|status:).*\b5\d\d\b|^(?:[^:]*: )*5\d\d(?: |$|,)",
-        "The registry itself fails, or a proxy in front of it: read its log.",
-    ),
-    (
-        r"no space left on device|disk quota exceeded",
-        "The node's disk is full: make room where the runtime keeps images "
-        "(`crictl rmi --prune`, `df`).",
-    ),
-    (r"read-only file system", "The node's disk is read-only: look at the kernel's log."),
     (
         r"no match(?:ing manifest)? for |no image found in .* for architecture",
         "The image has no variant for this node's platform: push one for it.",
@@ -224,7 +243,8 @@ _ANYBODYS: tuple[_Entry, ...] = (
         "The image has an old format: push it again with a current tool.",
     ),
     (
-        r"not found|\b404\b|(?:manifest|name)[ _]unknown|does not exist|^absent",
+        r"^(?!.*\bsnapshot\b).*not found|(?:^|: |\(|status |code[: ]+)404\b|(?:manifest|name)[ _]unknown"
+        r"|(?:repository|manifest|image|tag)\b.* does not exist|^absent",
         "Push the image there, or correct its name; "
         "`image-cri-shim resolve IMAGE` shows where it is looked for.",
     ),
@@ -254,6 +274,12 @@ def cure(text: str, *, configured: bool = True) -> str:
     if not configured and (found in _UNREACHED or "`address`" in words):
         return OF_ORIGIN
     return words.replace("HOST", _host(text) if is_runtimes(text) else "HOST")
+
+
+def of_node(text: str) -> str:
+    """Say what to do about an error that is the node's own trouble; empty if it is none."""
+    lower = text.lower()
+    return next((words for pattern, words in _OF_NODE if re.search(pattern, lower)), "")
 
 
 def is_unreached(text: str) -> bool:

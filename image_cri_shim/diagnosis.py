@@ -34,6 +34,9 @@ _OF_THE_NODE = frozenset(
 _AWAY = "image-cri-shim: "
 _PAUSE = re.compile(r"sandbox image \"([^\"]+)\"|docker://(\S*pause[^\s:]*:[^\s:]+)")
 
+_LOOK_AT_LOGS = (
+    "Look into the logs of the runtime and of the kubelet (`journalctl -u containerd -u kubelet`)."
+)
 _CURES_OF_RUNTIME = (
     (
         "no container runtime's socket was found",
@@ -64,7 +67,7 @@ def problems(document: _Document) -> list[Problem]:
         *_runtime(document["runtime"]),
         *_sockets(document),
         *_configuration(document["configuration"]),
-        *_registries(document["registries"], now),
+        *_registries(document["registries"], document["configuration"], now),
         *_pulls(document, now),
         *_calls(document["failedCalls"], now),
         *_clients(document),
@@ -124,7 +127,10 @@ def _configuration(configuration: _Document) -> Iterator[Problem]:
     yield _problem("configuration", what, cure, configuration["refusedSince"])
 
 
-def _registries(registries: Iterable[_Document], now: float) -> Iterator[Problem]:
+def _registries(
+    registries: Iterable[_Document], configuration: _Document, now: float
+) -> Iterator[Problem]:
+    loaded = seconds_since_1970(configuration["loadedAt"])
     for one in registries:
         if not _is_recent(one["lastAskedAt"], now, _PULLS_COUNT):
             continue
@@ -133,7 +139,8 @@ def _registries(registries: Iterable[_Document], now: float) -> Iterator[Problem
             when = f"left alone, tried again in {wait} s" if wait else "failing, to be tried again"
             detail = one["detail"] or one["lastDetail"]
             what = f"{when}: {detail}"
-        elif one["lastOutcome"] == "unknown":
+        elif one["lastOutcome"] == "unknown" and seconds_since_1970(one["lastAskedAt"]) >= loaded:
+            # What was said before may be mended by the configuration.
             detail = one["lastDetail"]
             what = f"could not say what it has: {detail}"
         else:
@@ -169,13 +176,15 @@ def _calls(failed: Iterable[_Document], now: float) -> Iterator[Problem]:
     for (method, code, said), calls in groups.items():
         message = calls[0]["message"]
         times = f"failed {len(calls)} times" if len(calls) > 1 else "failed"
-        about, what = f"call {method}", f"{times}, {code}: {said}"
+        about, what = f"call {method}", f"{times}, {code}: {said}".removesuffix(": ")
+        # The code tells that these are a runtime's words.
+        cure = advice.of_node(f"{code}: {message}") or _LOOK_AT_LOGS
         pause = _PAUSE.search(message) if method == "RunPodSandbox" else None
         if pause is not None:
             about = f"pause image {pause[1] or pause[2]}"
             what = f"the runtime cannot pull it, so no pod starts ({method} {times}): {said}"
-        # The code tells that these are a runtime's words.
-        yield _problem(about, what, advice.cure(f"{code}: {message}"), calls[-1]["at"])
+            cure = advice.cure(f"{code}: {message}")
+        yield _problem(about, what, cure, calls[-1]["at"])
 
 
 def _clients(document: _Document) -> Iterator[Problem]:

@@ -145,12 +145,8 @@ class Report:
         }
 
     def _registries(self) -> Iterable[tuple[str, Registry | None]]:
-        """Yield the configured registries, and other hosts that were asked."""
-        configured = {one.name: one for one in self._daemon.config.all_registries}
-        yield from configured.items()
-        for name in self._measurements.registries:
-            if name not in configured:
-                yield name, None
+        """Yield the configured registries; what is said of those before a reload is over."""
+        yield from {one.name: one for one in self._daemon.config.all_registries}.items()
 
     def _registry(self, name: str, registry: Registry | None) -> Document:
         resolution = self._daemon.resolution

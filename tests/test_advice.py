@@ -10,6 +10,7 @@ from image_cri_shim.advice import (
     is_runtimes,
     is_unreached,
     needs_runtimes_settings,
+    of_node,
 )
 
 HEAD = (
@@ -193,3 +194,25 @@ def test_advice_is_short_and_names_no_placeholder_where_the_host_is_known(text: 
     assert len(words) < 420
     if "harbor.corp:8443/lab" in text:
         assert "HOST" not in words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("UNKNOWN: failed to pull: write /srv/404: input/output error", "disk fails"),
+        ("UNKNOWN: no space left on device: toomanyrequests 429", "disk is full"),
+        ("UNKNOWN: failed to do request: proxyconnect tcp: connection refused", "proxy"),
+        ("UNKNOWN: dial tcp: lookup harbor.corp on 10.0.0.2:53: read udp: i/o timeout", "DNS"),
+    ],
+)
+def test_the_nodes_own_trouble_is_told_from_the_registrys(text: str, words: str) -> None:
+    assert words in cure(text)
+
+
+def test_a_snapshot_that_is_missing_is_no_image_to_be_pushed() -> None:
+    assert "Push" not in cure("UNKNOWN: failed to extract: snapshot does not exist: not found")
+
+
+def test_what_is_wrong_with_a_pod_is_nothing_of_a_registry() -> None:
+    assert of_node("UNKNOWN: exec /srv/404 401 denied") == ""
+    assert "CNI" in of_node("UNAVAILABLE: cni plugin not initialized")
