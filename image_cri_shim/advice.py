@@ -243,7 +243,8 @@ _ANYBODYS: tuple[_Entry, ...] = (
         "The image has an old format: push it again with a current tool.",
     ),
     (
-        r"^(?!.*\bsnapshot\b).*not found|(?:^|: |\(|status |code[: ]+)404\b|(?:manifest|name)[ _]unknown"
+        r"^(?!.*\bsnapshot\b).*not found|(?:^|: |\(|status |code[: ]+)404\b"
+        r"|(?:manifest|name)[ _]unknown"
         r"|(?:repository|manifest|image|tag)\b.* does not exist|^absent",
         "Push the image there, or correct its name; "
         "`image-cri-shim resolve IMAGE` shows where it is looked for.",
