@@ -243,6 +243,7 @@ class Daemon:
         connected = self.upstream is not None and self.upstream.connected
         if connected != self._connected or self._connected_since is None:
             self._connected, self._connected_since = connected, time.time()
+            self._check.forget()
         if self.upstream is not None and connected:
             self._introducing = asyncio.ensure_future(self.upstream.introduce())
         self.changed()

@@ -116,7 +116,8 @@ class PullBook:
 
     def said(self, text: str) -> str:
         """Return what others said of a pull as it can be shown."""
-        return _cut(mask_credentials(self.redactor.clean(text)))
+        # Cut twice, as above; but no secret may be cut in two before it is masked.
+        return _cut(mask_credentials(self.redactor.clean(text)[: 4 * _SHOWN]))
 
     def _note(self, event: Event, record: PullRecord) -> None:
         self._records[record.number] = record

@@ -8,7 +8,11 @@ from collections.abc import Iterable
 _SHOWN_INSTEAD = "***"
 # What others write credentials like, whoever's they are: in front of a host, in a header, in the
 # query of an address. A digest follows an @ as well.
-_USER = re.compile(r"(?<=://)[^\s/@\"']+@|[^\s/@\"']+:[^\s/@\"']*@(?!sha(?:256|512):)")
+# None of these takes longer than in proportion to the text: anybody may have written it.
+_USER = re.compile(
+    r"(?<=://)[^\s/@\"']{1,512}@"
+    r"|(?<![^\s/@\"'])[^\s/@\"':]*:[^\s/@\"']*@(?!sha(?:256|512):)"
+)
 _SCHEME = re.compile(r"(?i)\b(bearer|basic)(\s+)(?=\S*[0-9+/=_.-])(?!realm=)[A-Za-z0-9+/=_.~-]{8,}")
 _QUERY = re.compile(r"([?&][A-Za-z0-9_.%-]+=)[^&\s\"']+")
 

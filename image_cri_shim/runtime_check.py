@@ -47,6 +47,11 @@ class RuntimeCheck:
                 self._asking = asking
                 asking.addBoth(self._over)
 
+    def forget(self) -> None:
+        """Forget what was found out: it is another runtime now, or another connection."""
+        self.stop()
+        self.silent_since = None
+
     def stop(self) -> None:
         """Wait for no answer any more."""
         if self._asking is not None:

@@ -238,10 +238,10 @@ class ListenerService(AsyncioService):
         try:
             self._listeners.look()
             self._looked()
+            self._daemon.look()
+            self._daemon.changed()
         except Exception:  # noqa: BLE001 - whatever it is, it is looked at again
-            _log.failure("cannot look after the socket")
-        self._daemon.look()
-        self._daemon.changed()
+            _log.failure("cannot look after everything")
 
     def _start_failed(self, failure: Failure) -> None:
         """End the program: a daemon that cannot serve must be seen to have failed."""

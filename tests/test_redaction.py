@@ -69,3 +69,10 @@ def test_further_secrets_are_kept_out_as_well_as_the_ones_before() -> None:
 )
 def test_what_looks_like_anybodys_credentials_is_masked(text: str, masked: str) -> None:
     assert mask_credentials(text) == masked
+
+
+@pytest.mark.parametrize("piece", ["a:", ":", "?a", "a", "://a", "Bearer ", "@"])
+def test_a_long_text_of_anybodys_is_masked_as_soon_as_it_is_read(piece: str) -> None:
+    text = piece * (65536 // len(piece))
+    # What takes more than in proportion to the length would take minutes here.
+    assert len(mask_credentials(text)) >= 1

@@ -90,6 +90,15 @@ def test_a_question_that_goes_wrong_says_nothing_of_the_runtime(stage: Stage) ->
     assert stage.check.silent_since is not None
 
 
+def test_another_runtime_is_not_said_to_hang_for_the_one_before(stage: Stage) -> None:
+    stage.ask(False)
+    stage.look()
+    stage.check.forget()
+    assert stage.check.silent_since is None
+    stage.look()
+    assert len(stage.questions) == 3, "the question that was open is given up"
+
+
 def test_nobody_waits_for_an_answer_after_the_end(stage: Stage) -> None:
     stage.look()
     stage.check.stop()

@@ -80,7 +80,7 @@ def _message(outcome: Headers | None, name: str, redactor: Callable[[], Redactor
     text = decode_message(header(outcome, b"grpc-message"))
     if name not in _OF_THE_NODE and not text.startswith(_OWN_WORDS):
         return ""
-    text = mask_credentials(redactor().clean(text))
+    text = mask_credentials(redactor().clean(text)[: 4 * _SHOWN])
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
