@@ -82,6 +82,8 @@ class Daemon:
     :ivar resolution: what decides.
     :ivar server: who serves the CRI.
     :ivar changes: what the last reload has changed, a line each.
+    :ivar changed_at: when something about registries or the runtime was changed last, or at first,
+        in seconds since 1970.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class Daemon:
         self.pulls.watch(self.history.note)
         self.config = config
         self.changes: tuple[str, ...] = ()
+        self.changed_at = time.time()
         self.resolution: Resolution | None = None
         self._cache_log: CacheLog | None = None
         self.upstream: Upstream | None = None
@@ -195,8 +198,11 @@ class Daemon:
         resolution, upstream = self.resolution, self.upstream
         if (config.cri, config.version, config.shim) != (before.cri, before.version, before.shim):
             self.upstream = self._reach(config)
-        if anew or _of_registries(config) != _of_registries(before):
+        others = _of_registries(config) != _of_registries(before)
+        if anew or others:
             self.resolution = self._resolve_by(config)
+        if others or self.upstream is not upstream:
+            self.changed_at = time.time()
         self._routing = self._route(config, self.resolution, self.upstream)
         if self.upstream is not upstream:
             self.upstream.start()

@@ -130,7 +130,7 @@ def _configuration(configuration: _Document) -> Iterator[Problem]:
 def _registries(
     registries: Iterable[_Document], configuration: _Document, now: float
 ) -> Iterator[Problem]:
-    loaded = seconds_since_1970(configuration["loadedAt"])
+    loaded = seconds_since_1970(configuration["changedAt"])
     for one in registries:
         if not _is_recent(one["lastAskedAt"], now, _PULLS_COUNT):
             continue

@@ -103,7 +103,7 @@ class Surroundings:
                 for one in known
                 if one["lastAskedAt"] is not None and one["lastOutcome"] in ("present", "absent")
             },
-            seconds_since_1970(status["configuration"]["loadedAt"]),
+            seconds_since_1970(status["configuration"]["changedAt"]),
         )
 
 

@@ -137,6 +137,7 @@ class Report:
             "dropIns": drop_ins,
             "files": list(filter(None, read)),
             "loadedAt": moment(self._reload.loaded_at),
+            "changedAt": moment(self._daemon.changed_at),
             "current": refusal is None,
             "refusedSince": None if refusal is None else moment(refusal.since),
             "why": "" if refusal is None else refusal.why,

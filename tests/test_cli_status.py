@@ -275,7 +275,7 @@ HOSTILE = "a\n\x1b[31mb\x07\u202egnp\x9b"
 def planted(value: Any) -> Any:
     """Return a document in which every name is hostile that somebody else may choose."""
     if isinstance(value, dict):
-        kept = ("phase", "began", "at", "since", "startedAt", "loadedAt", "lastCallAt")
+        kept = ("phase", "began", "at", "since", "startedAt", "loadedAt", "changedAt", "lastCallAt")
         kept += ("lastAskedAt", "refusedSince", "outcome", "kind", "breaker", "severity", "state")
         return {key: one if key in kept else planted(one) for key, one in value.items()}
     if isinstance(value, list):

@@ -144,11 +144,11 @@ def test_a_registry_that_answers_again_mends_nothing_that_is_the_runtimes() -> N
 
 
 def test_a_configuration_that_was_loaded_since_leaves_a_note_and_no_old_cure() -> None:
-    later = CONFIGURATION | {"loadedAt": moment(NOW - 20)}
+    later = CONFIGURATION | {"changedAt": moment(NOW - 20)}
     found = only(node(down(), NOW - 58, configuration=later))
     what = str(found["what"])
     assert what.startswith("failed before the configuration changed (20")
     assert what.endswith("): pull it again to see")
     assert (found["cure"], found["severity"]) == ("", "note")
-    earlier = CONFIGURATION | {"loadedAt": moment(NOW - 57)}
+    earlier = CONFIGURATION | {"changedAt": moment(NOW - 57)}
     assert only(node(down(), NOW - 58, configuration=earlier))["severity"] == "degraded"

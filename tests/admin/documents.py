@@ -173,6 +173,7 @@ def good_status(**fields: Any) -> dict[str, Any]:
             "dropIns": "/etc/image-cri-shim.d",
             "files": ["/etc/image-cri-shim.yaml", "/etc/image-cri-shim.d/10-harbor.yaml"],
             "loadedAt": "2026-06-30T09:00:00.000Z",
+            "changedAt": "2026-06-30T09:00:00.000Z",
             "current": True,
             "refusedSince": None,
             "why": "",

@@ -21,6 +21,7 @@ CONFIGURATION: Document = {
     "refusedSince": None,
     "why": "",
     "loadedAt": moment(NOW - 7200),
+    "changedAt": moment(NOW - 7200),
 }
 
 

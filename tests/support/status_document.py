@@ -172,6 +172,7 @@ def status_document(**fields: Any) -> dict[str, Any]:
             "dropIns": "/etc/image-cri-shim.d",
             "files": ["/etc/image-cri-shim.yaml"],
             "loadedAt": moment(NOW - 3600),
+            "changedAt": moment(NOW - 3600),
             "current": True,
             "refusedSince": None,
             "why": "",
