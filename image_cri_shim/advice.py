@@ -7,6 +7,7 @@ runtime, which has its own. So the same trouble has another cure depending on wh
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TypeAlias
 
 # A pattern, for a text in lower case, and the advice; ``HOST`` in it is the registry's.
@@ -288,6 +289,8 @@ def is_unreached(text: str) -> bool:
     return _entry(text) in _UNREACHED
 
 
+# The same few errors come again and again, and each is matched with all of these patterns.
+@lru_cache(maxsize=256)
 def _entry(text: str) -> _Entry:
     lower = _NAMES.sub(r"\1", text).lower()
     own = _ONLY_RUNTIMES if is_runtimes(text) else _ONLY_LOOK_UPS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import time
@@ -261,8 +262,14 @@ class Daemon:
 
     @staticmethod
     async def _alive(upstream: Upstream) -> bool | None:
-        # One that was lost meanwhile is not silent, but gone.
-        return await upstream.reachable(_PATIENCE) or (False if upstream.connected else None)
+        if not await upstream.reachable(_PATIENCE):
+            # One that was lost meanwhile is not silent, but gone.
+            return False if upstream.connected else None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                # It may have been starting when it was asked first.
+                await upstream.introduce()
+        return True
 
     def _told(self) -> None:
         self.changed()

@@ -259,3 +259,28 @@ def test_a_closed_standard_error_is_not_the_next_file_that_is_opened(tmp_path: P
     number, *places = ended.stdout.split()
     assert int(number) > 2
     assert places == ["/dev/null", "/dev/null"]
+
+
+def test_what_is_logged_in_the_middle_of_writing_comes_after_it(stack: ExitStack) -> None:
+    reading, writing = pipe(stack)
+    nested: list[bytes] = []
+
+    def lost_and_more(count: int) -> bytes:
+        # As what is collected as garbage just then.
+        while nested:
+            log.write(nested.pop())
+        return lost(count)
+
+    log = stack.enter_context(closing(Outlet(writing, lost_and_more, 4 * len(LINE))))
+    while log.flush():
+        log.write(LINE)
+    for _ in range(9):
+        log.write(LINE)
+    assert log.dropped
+    nested.append(b"nested\n")
+    read(reading)
+    while not log.flush():
+        read(reading)
+    found = read(reading)
+    assert found.count(b"nested\n") == 1
+    assert found.endswith(b"nested\n")

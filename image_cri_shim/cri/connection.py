@@ -147,6 +147,8 @@ class Connection:
         method = parse_method(f"/runtime.{self.version}.{RUNTIME_SERVICE}/Version".encode("ascii"))
         try:
             answer = await self._answer(method.path, _EMPTY)
+            if answer.code != Code.OK:
+                return
             told = cri_pb2.VersionResponse.FromString(answer.payload)
         except (StreamLost, BadFrame, MessageTooLarge, NotGrpc, DecodeError, UnicodeDecodeError):
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import select
 import socket
@@ -46,7 +47,9 @@ class Outlet:
         self._begun = False
         self._lost = 0
         self._hopeless = False
-        # Threads of libraries may log. The same thread may come again, from a signal's handler.
+        self._flushing = False
+        # Threads of libraries may log. The same thread may come again in the middle of this, from a
+        # signal's handler or when garbage is collected that logs.
         self._lock = threading.RLock()
 
     def write(self, line: bytes) -> None:
@@ -55,7 +58,9 @@ class Outlet:
             self._waiting.append(line)
             self._size += len(line)
             self.flush()
-            while self._size > self._limit and len(self._waiting) > 1 + self._begun:
+            # In the middle of writing, what is first must stay.
+            full = self._limit if not self._flushing else math.inf
+            while self._size > full and len(self._waiting) > 1 + self._begun:
                 self._size -= len(self._waiting[self._begun])
                 del self._waiting[self._begun]
                 self._lost += 1
@@ -64,23 +69,14 @@ class Outlet:
     def flush(self) -> bool:
         """Write what is taken now; return whether nothing waits any longer."""
         with self._lock:
-            while self._waiting:
-                if self._lost and not self._begun:
-                    notice = self._lost_line(self._lost)
-                    taken = self._take(notice)
-                    if not taken:
-                        return False
-                    self._lost = 0
-                    self._put_back(notice[taken:])
-                    continue
-                line = self._waiting[0]
-                taken = self._take(line)
-                if not taken:
-                    return False
-                self._waiting.popleft()
-                self._size -= len(line)
-                self._put_back(line[taken:])
-            return True
+            if self._flushing:
+                # What has come meanwhile is written by the loop that is under way.
+                return False
+            self._flushing = True
+            try:
+                return self._flush()
+            finally:
+                self._flushing = False
 
     def finish(
         self,
@@ -96,6 +92,25 @@ class Outlet:
     def close(self) -> None:
         """Give back what was opened; nothing is written any more."""
         self._owned.close()
+
+    def _flush(self) -> bool:
+        while self._waiting:
+            if self._lost and not self._begun:
+                notice = self._lost_line(self._lost)
+                taken = self._take(notice)
+                if not taken:
+                    return False
+                self._lost = 0
+                self._put_back(notice[taken:])
+                continue
+            line = self._waiting[0]
+            taken = self._take(line)
+            if not taken:
+                return False
+            self._waiting.popleft()
+            self._size -= len(line)
+            self._put_back(line[taken:])
+        return True
 
     def _put_back(self, rest: bytes) -> None:
         self._begun = bool(rest)
