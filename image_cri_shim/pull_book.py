@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import re
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeAlias
@@ -15,15 +14,10 @@ from image_cri_shim.clock import Clock
 from image_cri_shim.decision import Attempt, Candidate, Decision, LookUp, Pull
 from image_cri_shim.pull_record import Asked, Phase, PullRecord, Tried
 from image_cri_shim.reason import explain
-from image_cri_shim.redaction import Redactor, mask_credentials
+from image_cri_shim.redaction import Redactor, cut, image_told, told
 
-# What is kept of a text; few image references are longer.
-_SHOWN = 600
 # What is kept of the look-ups and of the attempts of one pull.
 _LISTED = 16
-# What no reference has, but somebody may write: a user in front of a host, a query behind a path.
-_USER = re.compile(r".*@(?!sha(?:256|512):)", re.DOTALL)
-_QUERY = re.compile(r"\?.*", re.DOTALL)
 _ONE_LINE = Redactor()
 
 
@@ -99,25 +93,13 @@ class PullBook:
         record = PullRecord(
             number=self._last,
             call=identity.call,
-            image=self.shown(image),
+            image=image_told(image, self.redactor),
             began=self._now(),
             client=identity.client,
             trace=identity.trace,
         )
         self._note(Event.BEGUN, record)
         return WatchedPull(self, record, self._clock.seconds())
-
-    def shown(self, image: str) -> str:
-        """Return a text that a client sent for an image as it can be shown."""
-        # Cut twice: what is masked is looked for in no more than this.
-        plain = _QUERY.sub("?***", _USER.sub("***@", image[: 4 * _SHOWN]))
-        text = self.redactor.clean(plain)
-        return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-
-    def said(self, text: str) -> str:
-        """Return what others said of a pull as it can be shown."""
-        # Cut twice, as above; but no secret may be cut in two before it is masked.
-        return _cut(mask_credentials(self.redactor.clean(text)[: 4 * _SHOWN]))
 
     def _note(self, event: Event, record: PullRecord) -> None:
         self._records[record.number] = record
@@ -151,7 +133,7 @@ class WatchedPull:
         record = attrs.evolve(
             self.record,
             # Masking its own words would give a secret away; but they may repeat what others said.
-            reason=_cut(_ONE_LINE.clean(explain(decision))),
+            reason=cut(_ONE_LINE.clean(explain(decision))),
             rule=decision.excluded or decision.rule,
             look_ups=_asked(decision.look_ups),
         )
@@ -187,16 +169,16 @@ class WatchedPull:
                 _at(record, pull.attempts[-1].candidate) if pull.attempts else record,
                 phase=Phase.FAILED if pull.error else Phase.PULLED,
                 attempts=tuple(self._tried(one) for one in attempts),
-                image_ref=_cut(_ONE_LINE.clean(pull.image_ref)),
+                image_ref=cut(_ONE_LINE.clean(pull.image_ref)),
                 digest="" if pull.error else record.digest,
-                error=self._book.said(pull.error),
+                error=told(pull.error, self._book.redactor),
                 seconds=pull.elapsed,
             ),
         )
 
     def _tried(self, attempt: Attempt) -> Tried:
         candidate = attempt.candidate
-        error = self._book.said(attempt.error)
+        error = told(attempt.error, self._book.redactor)
         return Tried(candidate.name, candidate.source, error, attempt.elapsed)
 
     def _change(self, event: Event, record: PullRecord) -> None:
@@ -216,13 +198,9 @@ def _asked(look_ups: tuple[LookUp, ...]) -> tuple[Asked, ...]:
             registry=one.candidate.source,
             name=one.candidate.name,
             outcome=one.outcome.value,
-            detail=_cut(_ONE_LINE.clean(one.detail)),
+            detail=cut(_ONE_LINE.clean(one.detail)),
             cached=one.cached,
             seconds=one.elapsed,
         )
         for one in look_ups[:_LISTED]
     )
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -17,6 +17,7 @@ from image_cri_shim.cri.status import CONTENT_TYPE, Answer, Code, frame
 from image_cri_shim.cri.stream import BadFrame, MessageTooLarge, StreamLost
 from image_cri_shim.cri.upstream import forwarded
 from image_cri_shim.cri.versions import IMAGE_SERVICE, parse_method
+from image_cri_shim.status_codes import code_name
 
 # Seconds that the daemon gets to show that it is there; a pull may take any time after that.
 _PATIENCE = 10.0
@@ -116,18 +117,7 @@ def _payload(answer: Answer) -> bytes:
     :raises BadFrame: it has none, or one that is compressed, which was not asked for.
     """
     if answer.code != Code.OK:
-        raise Failed(f"{_name(answer.code)}: {answer.message}")
+        raise Failed(f"{code_name(answer.code)}: {answer.message}")
     if answer.frame is None or answer.compressed:
         raise BadFrame("the answer has no message that can be read")
     return answer.payload
-
-
-def _name(code: int) -> str:
-    """Return a status code's name, or the number of one that is unknown."""
-    # Imported here: grpclib is found once the package cri has been imported.
-    from grpclib.const import Status  # noqa: PLC0415
-
-    try:
-        return Status(code).name
-    except ValueError:
-        return str(code)

@@ -10,15 +10,14 @@ from image_cri_shim.cri.status import Code, decode_message, header
 from image_cri_shim.cri.stream import Headers, RawStream
 from image_cri_shim.cri.versions import KNOWN, Method
 from image_cri_shim.measurements import OTHER, CallMeasurements, FailedCall, MethodCalls
-from image_cri_shim.redaction import Redactor, mask_credentials
+from image_cri_shim.redaction import Redactor, told
+from image_cri_shim.status_codes import NAMES
 
 # What the shim's own commands call themselves (gRPC over HTTP/2, "User-Agent").
 OWN_AGENT = b"image-cri-shim/"
 
 # gRPC's status codes as they stand on the wire ("Status codes and their use"); others are UNKNOWN.
-_CODES = {b"%d" % code: code for code in range(17)}
-# What is kept of a message.
-_SHOWN = 600
+_CODES = {b"%d" % code: code for code in range(len(NAMES))}
 # Seconds by which a client's clock may be ahead when its deadline is over.
 _AHEAD = 0.1
 # Statuses that say nothing of the node: clients give up, and ask for what a runtime does not have.
@@ -80,8 +79,7 @@ def _message(outcome: Headers | None, name: str, redactor: Callable[[], Redactor
     text = decode_message(header(outcome, b"grpc-message"))
     if name not in _OF_THE_NODE and not text.startswith(_OWN_WORDS):
         return ""
-    text = mask_credentials(redactor().clean(text)[: 4 * _SHOWN])
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return told(text, redactor())
 
 
 def _calls(measurements: CallMeasurements, method: Method) -> MethodCalls:
