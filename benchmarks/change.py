@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import http.client
-import socket
 import statistics
 import subprocess
 import sys
@@ -20,6 +18,7 @@ from pathlib import Path
 from benchmarks.cases import SHIM, Case, Result, image_status, measure, pull_image, repeated
 from benchmarks.load import Connection, drive
 from benchmarks.ways import null_runtime, resident_bytes
+from tests.support import admin_client
 from tests.support.daemon import ROOT, Daemon
 from tests.support.images import build_image, push
 from tests.support.memory_registry import MemoryRegistry
@@ -28,6 +27,8 @@ BEFORE = "before"
 IMAGE = "nginx:1.25"
 ADMIN_PATHS = ("/metrics", "/status", "/", "/decisions", "/readyz")
 _HELD = 20
+# How long an operator waits for an answer.
+_SECONDS = 30.0
 
 
 class Older(Daemon):
@@ -43,20 +44,6 @@ class Older(Daemon):
         """Write the configuration file with the keys that have always been."""
         lines = [f"shim: {self.socket}", f"cri: {self.cri}", f"image: {self.directory / 'state'}"]
         self.file.write_text("\n".join([*lines, config]) + "\n")
-
-
-class AdminConnection(http.client.HTTPConnection):
-    """HTTP on a unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=30)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect to the socket."""
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(30)
-        self.sock.connect(self._path)
 
 
 def main() -> None:
@@ -126,7 +113,7 @@ def check_out(commit: str, tree: Path, stack: contextlib.ExitStack) -> Path:
 def look_at(daemon: Daemon) -> None:
     """Ask for everything that an operator can see."""
     for path in ADMIN_PATHS:
-        connection = AdminConnection(daemon.admin)
+        connection = admin_client.Connection(daemon.admin, _SECONDS)
         connection.request("GET", path)
         answer = connection.getresponse()
         answer.read()
@@ -134,9 +121,9 @@ def look_at(daemon: Daemon) -> None:
         print(f"GET {path}: {answer.status}")
 
 
-def follow(daemon: Daemon) -> AdminConnection:
+def follow(daemon: Daemon) -> admin_client.Connection:
     """Follow the decisions."""
-    connection = AdminConnection(daemon.admin)
+    connection = admin_client.Connection(daemon.admin, _SECONDS)
     connection.request("GET", "/decisions?follow=1")
     return connection
 

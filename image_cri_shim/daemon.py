@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
 
 from image_cri_shim.bridge import loop_name, to_deferred, to_future
 from image_cri_shim.cache_log import CacheLog
@@ -112,7 +113,6 @@ class Daemon:
         self._connected_since: float | None = None
         self._connected = False
         self._check = RuntimeCheck(self._ask_runtime, self._told, logger("runtime"), time.time)
-        self._introducing: asyncio.Task[None] | None = None
         self._routing: Routing | None = None
         self._memory = Memory(config.image)
         self.server: CriServer | None = None
@@ -252,7 +252,7 @@ class Daemon:
             self._connected, self._connected_since = connected, time.time()
             self._check.forget()
         if self.upstream is not None and connected:
-            self._introducing = asyncio.ensure_future(self.upstream.introduce())
+            to_deferred(self._introduce(self.upstream)).addErrback(_not_introduced)
         self.changed()
 
     def _ask_runtime(self) -> Deferred[bool | None]:
@@ -260,16 +260,19 @@ class Daemon:
             return succeed(None)
         return to_deferred(self._alive(self.upstream))
 
-    @staticmethod
-    async def _alive(upstream: Upstream) -> bool | None:
+    async def _alive(self, upstream: Upstream) -> bool | None:
         if not await upstream.reachable(_PATIENCE):
             # One that was lost meanwhile is not silent, but gone.
             return False if upstream.connected else None
+        # It may have been starting when it was asked first.
+        await self._introduce(upstream)
+        return True
+
+    @staticmethod
+    async def _introduce(upstream: Upstream) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE):
-                # It may have been starting when it was asked first.
                 await upstream.introduce()
-        return True
 
     def _told(self) -> None:
         self.changed()
@@ -315,6 +318,11 @@ class Daemon:
         if self._routing is None:
             raise AssertionError("no call is served before begin()")
         return self._routing
+
+
+def _not_introduced(failure: Failure) -> None:
+    """Log what went wrong; it is only for people."""
+    _log.failure("the runtime was not asked what it is", failure)
 
 
 def _complain(_error: Exception) -> None:

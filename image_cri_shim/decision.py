@@ -168,6 +168,10 @@ class Decision:
         return next((found for found in self.look_ups if found.candidate == candidate), None)
 
 
+# The error of a pull, or of an attempt, that its client has given up.
+GIVEN_UP = "cancelled"
+
+
 @attrs.frozen
 class Attempt:
     """One pull that the runtime was asked for.

@@ -1,7 +1,8 @@
-"""The number of files and sockets that the process may have open."""
+"""The process's descriptors: how many it may have open, and the three that it begins with."""
 
 from __future__ import annotations
 
+import os
 import resource
 
 # More than the clients that are let in, the registries and files together; a table of descriptors
@@ -28,3 +29,16 @@ def raise_limit(enough: int = ENOUGH) -> tuple[int, int]:
         # A security module may forbid it; what there is must do.
         return soft, soft
     return soft, wanted
+
+
+def occupy_standard_descriptors() -> None:
+    """Open /dev/null in place of standard descriptors that are closed.
+
+    Otherwise the next file or connection gets the number, and what is written for it.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest that is free: this one.
+            os.open(os.devnull, os.O_RDWR)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from image_cri_shim.decision import GIVEN_UP
 from image_cri_shim.histogram import LONG_BOUNDS, Histogram
 from image_cri_shim.pull_book import Event
 from image_cri_shim.pull_record import Phase, PullRecord
@@ -17,8 +18,6 @@ NONE = "none"
 PULLED = "pulled"
 FAILED = "failed"
 CANCELLED = "cancelled"
-# What is said of a pull whose client gave it up; see ``cri.attempts``.
-_GIVEN_UP = "cancelled"
 _ORIGINS_KIND = "origin"
 
 
@@ -87,4 +86,4 @@ class PullMeasurements:
 def _outcome(record: PullRecord) -> str:
     if record.phase is Phase.PULLED:
         return PULLED
-    return CANCELLED if record.error == _GIVEN_UP else FAILED
+    return CANCELLED if record.error == GIVEN_UP else FAILED

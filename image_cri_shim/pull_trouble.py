@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from image_cri_shim import advice
+from image_cri_shim.decision import GIVEN_UP
 from image_cri_shim.pull_record import seconds_since_1970
 
 # A record of a pull as JSON has it (pull_record.as_document).
@@ -38,7 +39,6 @@ _AROUND = tuple(
 )
 _STRICT = re.compile(r"((?:is )?left alone by .+|origin not allowed by .+)$")
 _ABSENT = re.compile(r"(?i)^(?:not found|.*manifest unknown|.*repository does not exist)")
-_CANCELLED = "cancelled"
 # In front of what the shim says where the runtime was not there to be asked.
 _NO_RUNTIME = "UNAVAILABLE: image-cri-shim: "
 _ABOUT_MISSING = (
@@ -219,7 +219,7 @@ def explained(record: Record, registries: frozenset[str]) -> Failure:
 def _counts(failed: Record) -> bool:
     """Tell whether a failure is the image's, and not its client's or the runtime's absence."""
     last = failed["attempts"][-1]["error"] if failed["attempts"] else ""
-    return failed["error"] != _CANCELLED and not last.startswith(_NO_RUNTIME)
+    return failed["error"] != GIVEN_UP and not last.startswith(_NO_RUNTIME)
 
 
 def _said(asked: Record | None, tried: Record | None) -> str:

@@ -74,7 +74,7 @@ class Report:
             "clients": self._clients(),
             "runtime": self._runtime(),
             "configuration": self._configuration(),
-            "registries": [self._registry(*one) for one in self._registries()],
+            "registries": [self._registry(one) for one in daemon.config.all_registries],
             "cache": self._cache(),
             "pulls": self._pulls(now),
             "failedCalls": [
@@ -145,26 +145,21 @@ class Report:
             "settings": [list(pair) for pair in describe(config)],
         }
 
-    def _registries(self) -> Iterable[tuple[str, Registry | None]]:
-        """Yield the configured registries; what is said of those before a reload is over."""
-        yield from {one.name: one for one in self._daemon.config.all_registries}.items()
-
-    def _registry(self, name: str, registry: Registry | None) -> Document:
+    def _registry(self, registry: Registry) -> Document:
         resolution = self._daemon.resolution
         health = None if resolution is None else resolution.health
-        asked = self._measurements.registries.get(name)
+        asked = self._measurements.registries.get(registry.name)
         counts = asked.outcomes if asked is not None else {}
         last = None if asked is None else asked.last
         return {
-            "name": name,
-            "url": f"https://{name}" if registry is None else registry.url,
-            "configured": registry is not None,
-            "offline": registry is not None and registry.offline,
-            "priority": 0 if registry is None else registry.priority,
-            "credentials": registry is not None and registry.has_credentials,
-            "insecure": registry is not None
-            and (registry.plain_http or registry.insecure_skip_verify),
-            **_breaker(health, name, self._now()),
+            "name": registry.name,
+            "url": registry.url,
+            "configured": True,
+            "offline": registry.offline,
+            "priority": registry.priority,
+            "credentials": registry.has_credentials,
+            "insecure": registry.plain_http or registry.insecure_skip_verify,
+            **_breaker(health, registry.name, self._now()),
             "lastOutcome": "" if last is None else last.outcome.value,
             "lastDetail": "" if last is None else last.detail,
             "lastAskedAt": None if asked is None else _moment(asked.at),

@@ -28,11 +28,11 @@ from image_cri_shim.config import (
     override,
 )
 from image_cri_shim.config.sockets import KNOWN_SOCKETS
+from image_cri_shim.descriptors import occupy_standard_descriptors
 from image_cri_shim.errors import ConfigError, Problem
 from image_cri_shim.fingerprint import Files
 from image_cri_shim.listeners import permissions_of
 from image_cri_shim.logs import configure, connect_standard_logging, logger, observer
-from image_cri_shim.logs.outlet import occupy_standard_descriptors
 from image_cri_shim.reload import hold_hangups
 from image_cri_shim.sd_notify import Notifier
 

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
+
+from tests.support.admin_standin import AdminStandIn
 
 
 @pytest.fixture
@@ -11,6 +16,33 @@ def stack() -> Iterator[ExitStack]:
     """Closes what a test opens."""
     with ExitStack() as stack:
         yield stack
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """Return a directory whose path is short enough for a socket in it."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def admin(directory: Path) -> Iterator[AdminStandIn]:
+    """An admin interface that answers what the test tells it to."""
+    with AdminStandIn(directory / "admin.sock") as running:
+        yield running
+
+
+@pytest.fixture
+def set_time_zone() -> Iterator[Callable[[str], None]]:
+    """Return a function that sets the local time zone until the test ends."""
+    with pytest.MonkeyPatch.context() as patched:
+
+        def set_to(name: str) -> None:
+            patched.setenv("TZ", name)
+            time.tzset()
+
+        yield set_to
+    time.tzset()
 
 
 class _Count:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,19 +17,6 @@ from tests.support.admin_standin import AdminStandIn, Reply
 # Each asks the daemon.
 COMMANDS = ("status", "decisions", "decisions --follow", "reload", "flush", "log-level")
 commands = pytest.mark.parametrize("command", COMMANDS)
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """Return a directory whose path is short enough for a socket in it."""
-    with tempfile.TemporaryDirectory() as name:
-        yield Path(name)
-
-
-@pytest.fixture
-def admin(directory: Path) -> Iterator[AdminStandIn]:
-    with AdminStandIn(directory / "admin.sock") as running:
-        yield running
 
 
 def ended(line: str, capsys: pytest.CaptureFixture[str]) -> tuple[object, str, str]:

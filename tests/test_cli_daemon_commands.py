@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
-import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -35,9 +32,8 @@ class Shell:
 
 
 @pytest.fixture
-def shell(capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
-    with tempfile.TemporaryDirectory() as name, AdminStandIn(Path(name, "admin.sock")) as admin:
-        yield Shell(admin, capsys)
+def shell(admin: AdminStandIn, capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(admin, capsys)
 
 
 def test_flush_says_what_was_forgotten(shell: Shell) -> None:
@@ -82,15 +78,12 @@ def test_reload_shows_what_has_changed(shell: Shell) -> None:
 
 
 def test_a_reload_that_changes_nothing_says_since_when(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, set_time_zone: Callable[[str], None]
 ) -> None:
     same = ANSWERS["reload"] | {"changes": []}
     shell.admin.answers("POST /reload", same)
-    with monkeypatch.context() as patched:
-        patched.setenv("TZ", "Asia/Tokyo")
-        time.tzset()
-        status, out, err = shell.run("reload")
-    time.tzset()
+    set_time_zone("Asia/Tokyo")
+    status, out, err = shell.run("reload")
     since = "  nothing has changed since 2026-01-31 12:04:05, when it was read last\n"
     assert (status, out, err) == (0, f"the new configuration runs\n{since}", "")
     # A daemon that is older than this command does not tell.

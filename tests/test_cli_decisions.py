@@ -6,10 +6,7 @@ import json
 import re
 import shlex
 import subprocess
-import tempfile
-import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -39,18 +36,8 @@ UNKNOWN: dial tcp 10.0.0.9:443: connect: connection refused (after 500 ms)
 
 
 @pytest.fixture(autouse=True)
-def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
-
-
-@pytest.fixture
-def admin() -> Iterator[AdminStandIn]:
-    with tempfile.TemporaryDirectory() as name, AdminStandIn(Path(name, "admin.sock")) as running:
-        yield running
+def utc(set_time_zone: Callable[[str], None]) -> None:
+    set_time_zone("UTC")
 
 
 def answer(*records: PullRecord) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from image_cri_shim.cli.main import main, parser
-from image_cri_shim.cli.terminal import columns, complain, one_line, seconds
+from image_cri_shim.cli.terminal import columns, complain, one_line
+from image_cri_shim.reason import shown_duration
 
 # What takes long to import and what the commands must do without unless they need it.
 HEAVY = ("twisted", "grpclib", "google.protobuf", "asyncio", "OpenSSL")
@@ -101,7 +102,7 @@ def test_what_is_said_is_one_line_of_text(capsys: pytest.CaptureFixture[str]) ->
     [(0, "0 ms"), (0.0004, "0 ms"), (0.0126, "13 ms"), (1, "1.0 s"), (12.34, "12.3 s")],
 )
 def test_times_are_short(value: float, expected: str) -> None:
-    assert seconds(value) == expected
+    assert shown_duration(value) == expected
 
 
 def test_columns_are_as_wide_as_their_widest_cell() -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -161,12 +159,6 @@ def test_hostile_names_are_text() -> None:
     said = shown.new()
     assert len(said) == 5
     assert all(line.isprintable() for line in said)
-
-
-@pytest.fixture
-def admin() -> Iterator[AdminStandIn]:
-    with tempfile.TemporaryDirectory() as name, AdminStandIn(Path(name, "admin.sock")) as running:
-        yield running
 
 
 def followed(admin: AdminStandIn, seconds: float = 10) -> tuple[str, list[str], Any]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +30,8 @@ PLAIN = Colours()
 
 
 @pytest.fixture(autouse=True)
-def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+def utc(set_time_zone: Callable[[str], None]) -> None:
+    set_time_zone("UTC")
 
 
 def shown(**fields: Any) -> str:
@@ -294,12 +288,6 @@ def test_colours_change_nothing_but_the_colour() -> None:
     assert re.sub(r"\x1b\[\d+m", "", painted) == shown()
     assert "\x1b[33mdegraded: 1 problem\x1b[0m" in painted
     assert f"\x1b[31m  {HARBOR}/proxy" in painted
-
-
-@pytest.fixture
-def admin() -> Iterator[AdminStandIn]:
-    with tempfile.TemporaryDirectory() as name, AdminStandIn(Path(name, "admin.sock")) as running:
-        yield running
 
 
 @pytest.mark.parametrize(("state", "status"), [("ok", 0), ("degraded", 1), ("failing", 1)])

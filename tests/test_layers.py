@@ -66,6 +66,7 @@ PURE = {
     "state_file",
     "status_codes",
     "unix_socket",
+    "wording",
 }
 PURE_PACKAGES = {"config"}
 ASYNCIO_PACKAGES = {"cri"}

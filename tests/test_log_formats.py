@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import attrs
 import pytest
@@ -33,14 +34,8 @@ BROKEN = attrs.evolve(ENTRY, level="error", traceback=("Traceback:", '  File "x"
 
 
 @pytest.fixture(autouse=True)
-def utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    import time
-
-    monkeypatch.setenv("TZ", "UTC-2")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+def utc(set_time_zone: Callable[[str], None]) -> None:
+    set_time_zone("UTC-2")
 
 
 def test_people_read_a_line_with_the_local_time_and_who_speaks() -> None:

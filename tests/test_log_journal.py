@@ -6,7 +6,6 @@ import array
 import fcntl
 import os
 import socket
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,12 +56,6 @@ def parsed(data: bytes) -> dict[str, str]:
         assert name.decode() not in fields
         fields[name.decode()] = value.decode()
     return fields
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as made:
-        yield Path(made)
 
 
 @pytest.fixture

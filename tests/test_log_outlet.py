@@ -9,7 +9,6 @@ import subprocess
 import sys
 import termios
 import tty
-from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -24,12 +23,6 @@ LINE = b"x" * 99 + b"\n"
 def lost(count: int) -> bytes:
     # As long as the others: a shorter one might find room where none of them does.
     return f"{count} lost".ljust(99).encode() + b"\n"
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as made:
-        yield made
 
 
 def descriptor(stack: ExitStack, number: int) -> int:
@@ -245,7 +238,7 @@ def test_a_single_line_that_is_too_long_is_not_dropped_by_halves(stack: ExitStac
 
 def test_a_closed_standard_error_is_not_the_next_file_that_is_opened(tmp_path: Path) -> None:
     program = (
-        "import os, sys; from image_cri_shim.logs.outlet import occupy_standard_descriptors as occupy;"
+        "import os, sys; from image_cri_shim.descriptors import occupy_standard_descriptors as occupy;"
         "os.close(0); os.close(2); occupy(); opened = os.open(sys.argv[1], os.O_RDONLY);"
         "print(opened, os.readlink('/proc/self/fd/2'), os.readlink('/proc/self/fd/0'))"
     )

@@ -20,8 +20,8 @@ from image_cri_shim.admin.parts import (
     table,
     time,
 )
-from image_cri_shim.admin.wording import counted, duration, visible
 from image_cri_shim.pull_record import Document
+from image_cri_shim.wording import counted, duration, visible
 
 _BREAKERS = {
     "closed": (Look.GOOD, "in use"),

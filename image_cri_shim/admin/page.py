@@ -17,8 +17,8 @@ from image_cri_shim.admin.node_parts import (
 from image_cri_shim.admin.parts import Look, Part, mark, nothing, section, time
 from image_cri_shim.admin.pull_parts import pull_list
 from image_cri_shim.admin.style import STYLE
-from image_cri_shim.admin.wording import counted, duration, visible
 from image_cri_shim.pull_record import Document
+from image_cri_shim.wording import counted, duration, visible
 
 # Seconds until a browser asks for the page again.
 REFRESH = 15

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from twisted.web.template import Tag, tags
 
-from image_cri_shim.admin.wording import ago, visible
+from image_cri_shim.wording import ago, visible
 
 # What is written into the page: tags, texts, and lists of them (Twisted has no public type for it).
 Part: TypeAlias = Any

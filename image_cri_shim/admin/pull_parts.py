@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from twisted.web.template import Tag, tags
 
 from image_cri_shim.admin.parts import Look, Part, badge, mark, more, name, time
-from image_cri_shim.admin.wording import counted, duration, visible
 from image_cri_shim.pull_record import Document, Phase
+from image_cri_shim.wording import counted, duration, visible
 
 _PHASES = {
     Phase.LOOKING_UP.value: Look.BUSY,

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from image_cri_shim.cli.terminal import columns, microseconds, seconds
+from image_cri_shim.cli.terminal import columns, microseconds
 from image_cri_shim.config import Config
 from image_cri_shim.decision import Registry
 from image_cri_shim.errors import Problem
 from image_cri_shim.policy import in_order
+from image_cri_shim.reason import shown_duration
 
 if TYPE_CHECKING:
     # Twisted's side of the world, which is not needed to look at a file.
@@ -132,7 +133,7 @@ def _tried(probe: Probe) -> list[str]:
         verdict,
         _TLS[probe.tls],
         _shown(probe),
-        seconds(probe.elapsed),
+        shown_duration(probe.elapsed),
         probe.detail,
     ]
 

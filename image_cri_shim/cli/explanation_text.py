@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from image_cri_shim.cli.explanation import Asked, Explanation
-from image_cri_shim.cli.terminal import columns, one_line, seconds
+from image_cri_shim.cli.terminal import columns, one_line
 from image_cri_shim.decision import Outcome
 from image_cri_shim.policy import Plan
-from image_cri_shim.reason import explain
+from image_cri_shim.reason import explain, shown_duration
 from image_cri_shim.reference import DEFAULT_DOMAIN, DEFAULT_TAG, ImageReference
 
 # Where the values begin.
@@ -79,7 +79,7 @@ def _answer(asked: Asked) -> tuple[str, str, str]:
     detail = f" ({look_up.detail})" if look_up.detail else ""
     return (
         f"{look_up.outcome.value}{detail}",
-        "cached" if look_up.cached else seconds(look_up.elapsed) if look_up.asked else "-",
+        "cached" if look_up.cached else shown_duration(look_up.elapsed) if look_up.asked else "-",
         _CREDENTIALS[asked.credentials],
     )
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from image_cri_shim.admin.wording import counted
 from image_cri_shim.cli import streams
 from image_cri_shim.cli.admin_access import add_admin_options, ask, failed, set_run, strange
 from image_cri_shim.cli.status import FAILED, FOUND, UNUSABLE
 from image_cri_shim.cli.terminal import as_json
+from image_cri_shim.wording import counted
 
 if TYPE_CHECKING:
     from image_cri_shim.cli.admin_client import AdminClient

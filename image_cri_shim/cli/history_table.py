@@ -11,8 +11,9 @@ from datetime import datetime
 
 from image_cri_shim.cli.colours import Colours, is_terminal
 from image_cri_shim.cli.decision_text import failures, reason_of_name
-from image_cri_shim.cli.terminal import one_line, seconds
+from image_cri_shim.cli.terminal import one_line
 from image_cri_shim.history.reading import INTERRUPTED, Entry
+from image_cri_shim.reason import shown_duration
 
 _HEADS = ("WHEN", "OUTCOME", "TOOK", "TRIES", "IMAGE", "FROM", "CLIENT")
 _OUTCOME, _IMAGE, _FROM = 1, 4, 5
@@ -66,7 +67,7 @@ def _cells(entry: Entry, now: float) -> tuple[str, ...]:
     cells = (
         _local_time(record.began),
         entry.outcome,
-        _NOTHING if took is None else seconds(took),
+        _NOTHING if took is None else shown_duration(took),
         str(len(record.attempts) or _NOTHING),
         record.image,
         record.registry or _NOTHING,

@@ -9,7 +9,7 @@ from image_cri_shim.cli import streams
 from image_cri_shim.cli.admin_access import add_admin_options, ask, set_run, strange
 from image_cri_shim.cli.status import FOUND
 from image_cri_shim.cli.terminal import as_json, columns
-from image_cri_shim.config.settings import COMPONENTS
+from image_cri_shim.config.settings import COMPONENTS, LEVELS
 
 if TYPE_CHECKING:
     from image_cri_shim.cli.admin_client import AdminClient
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _ALL = "all"
 # What the configuration says, which has no word for that.
 _CONFIGURED = "configured"
-_LEVELS = ("debug", "info", "warn", "error", _CONFIGURED)
+_LEVELS = (*LEVELS, _CONFIGURED)
 
 
 def add_parser(commands: Any) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 
-from image_cri_shim.admin import wording
+from image_cri_shim import wording
 from image_cri_shim.pull_record import seconds_since_1970
-
-_GAP = "\u00a0"
 
 
 def span(seconds: float) -> str:
     """Write how long something took: ``12 ms``, ``2 h 5 min``."""
-    return wording.duration(seconds).replace(_GAP, " ") or "0 ms"
+    return wording.duration(seconds).replace(wording.GAP, " ") or "0 ms"
 
 
 def between(earlier: str, later: str) -> str:
@@ -25,7 +23,7 @@ def between(earlier: str, later: str) -> str:
 
 def ago(moment: str, at: str) -> str:
     """Write how long before ``at`` a moment was; as for ``between``."""
-    return wording.ago(moment, at).replace(_GAP, " ")
+    return wording.ago(moment, at).replace(wording.GAP, " ")
 
 
 def local(moment: float) -> str:

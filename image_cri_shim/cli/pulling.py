@@ -104,7 +104,8 @@ async def pull(
         progress.end()
         service.close()
     if follower is not None:
-        await follower.last_word(_LAST_WORD)
+        if result.failure is not None:
+            await follower.last_word(_LAST_WORD)
         follower.end()
     _show(result, None if follower is None else follower.document, as_machine=options.json)
     return result.status

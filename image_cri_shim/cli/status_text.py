@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from image_cri_shim.admin.wording import counted
 from image_cri_shim.cli.colours import Colours
 from image_cri_shim.cli.decision_text import failures, led_to, outcome, reason_of_name
 from image_cri_shim.cli.moments import ago, between, local, span
@@ -14,6 +13,7 @@ from image_cri_shim.cli.registry_table import table
 from image_cri_shim.cli.terminal import one_line, wrapped
 from image_cri_shim.pull_record import from_document, seconds_since_1970
 from image_cri_shim.pull_trouble import TOLD_EACH
+from image_cri_shim.wording import counted
 
 # A JSON object.
 Document: TypeAlias = Mapping[str, Any]

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from typing import TextIO
 
+from image_cri_shim.descriptors import occupy_standard_descriptors
+
 # Of a terminal that does not say how wide it is.
 _COLUMNS = 80
 
@@ -31,12 +33,7 @@ class NoInputError(Exception):
 def prepare() -> None:
     """Make the standard streams safe to write to, whatever the program was started with."""
     _Output.abandoned = False
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            # Else the next file or connection gets the number, and what is written for it.
-            os.open(os.devnull, os.O_RDWR)
+    occupy_standard_descriptors()
     # What cannot be written in the terminal's encoding is no reason to fail.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

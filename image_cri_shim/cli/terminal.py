@@ -40,11 +40,6 @@ def as_json(value: object) -> str:
     return json.dumps(value, indent=2)
 
 
-def seconds(value: float) -> str:
-    """Write a time that something took: ``12 ms``, ``3.1 s``."""
-    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
-
-
 def microseconds(value: float) -> float:
     """Round seconds for machines."""
     return round(value, 6)

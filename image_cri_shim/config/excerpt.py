@@ -16,6 +16,8 @@ def has_control(text: str) -> bool:
 
 def visible(text: str) -> str:
     """Return ``text`` with escapes for what would not be seen, or would turn the line around."""
+    if text.isprintable():
+        return text
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )

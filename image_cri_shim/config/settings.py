@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import attrs
 
@@ -17,6 +17,7 @@ OriginalNames: TypeAlias = Literal["keep", "add", "only"]
 LogFormat: TypeAlias = Literal["auto", "text", "json", "journal"]
 # What a component logs: this and what is graver.
 Level: TypeAlias = Literal["debug", "info", "warn", "error"]
+LEVELS: tuple[Level, ...] = get_args(Level)
 
 _OFFLINE = Registry("sealos.hub:5000", plain_http=True, priority=1000, offline=True)
 
@@ -62,6 +63,15 @@ class LogLevels:
     registry: Level | None = None
     config: Level | None = None
     admin: Level | None = None
+
+    def effective(self, debug: bool) -> dict[str, Level]:  # noqa: FBT001 - it is a key
+        """Return what each component logs: as is said here, or else as ``debug`` says."""
+        return {name: getattr(self, name) or default_level(debug) for name in COMPONENTS}
+
+
+def default_level(debug: bool) -> Level:  # noqa: FBT001 - it is a key
+    """Return the level of everything of which nothing is said."""
+    return "debug" if debug else "info"
 
 
 # The components that have a level of their own, in the order in which they are told.
@@ -127,8 +137,7 @@ class Config:
     @property
     def levels(self) -> dict[str, Level]:
         """What each of ``COMPONENTS`` logs: as ``log_levels`` says, or else as ``debug`` does."""
-        default: Level = "debug" if self.debug else "info"
-        return {name: getattr(self.log_levels, name) or default for name in COMPONENTS}
+        return self.log_levels.effective(self.debug)
 
     @property
     def all_registries(self) -> tuple[Registry, ...]:

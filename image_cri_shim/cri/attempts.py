@@ -21,7 +21,7 @@ from image_cri_shim.cri.pull_failure import (
 )
 from image_cri_shim.cri.pull_request import PullRequest
 from image_cri_shim.cri.status import Answer, Code, RpcError, parse_timeout
-from image_cri_shim.decision import Attempt, Candidate, Decision, LookUp, Registry
+from image_cri_shim.decision import GIVEN_UP, Attempt, Candidate, Decision, LookUp, Registry
 from image_cri_shim.redaction import Redactor
 
 _log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class Attempts:
         """Say why the task was cancelled: always the same."""
         if not self._interruption:
             out_of_time = self.remaining is not None and self.remaining <= _TICK
-            self._interruption = _OUT_OF_TIME if out_of_time else "cancelled"
+            self._interruption = _OUT_OF_TIME if out_of_time else GIVEN_UP
         return self._interruption
 
     def for_client(self, answer: Answer) -> Answer:

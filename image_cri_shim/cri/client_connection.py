@@ -118,10 +118,13 @@ class ClientConnection(RawProtocol):
         self._stalls = watch
         self._connections = connections
         self._gone = gone
-        self._raw: asyncio.Transport
         self._departing: Watch | None = None
         self._rest = b""
         self._turn = _TURN
+
+    @property
+    def _raw(self) -> asyncio.Transport:
+        return cast("asyncio.Transport", self.connection.raw)
 
     @property
     def idle_since(self) -> int:
@@ -130,7 +133,6 @@ class ClientConnection(RawProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take note that the client is there."""
-        self._raw = cast("asyncio.Transport", transport)
         super().connection_made(transport)
         self._connections.add(self)
 

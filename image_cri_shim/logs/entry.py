@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from image_cri_shim.config.excerpt import visible
 from image_cri_shim.pull_record import PullRecord
 
 # How grave an entry is: the configuration's levels, and what a library calls graver than an error.
@@ -38,19 +39,11 @@ class Entry:
 
 def printable(text: str) -> str:
     """Return a text on one line: characters that are not to be seen are written as in Python."""
-    return _escaped(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
+    return visible(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
 
 def printable_lines(text: str) -> tuple[str, ...]:
     """Return the lines of a traceback; of a long one the end, which says what it was."""
     if len(text) > _SHOWN:
         text = f"...{text[-_SHOWN:]}"
-    return tuple(_escaped(line.replace("\t", "    ")) for line in text.rstrip().split("\n"))
-
-
-def _escaped(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-    )
+    return tuple(visible(line.replace("\t", "    ")) for line in text.rstrip().split("\n"))

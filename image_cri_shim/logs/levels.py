@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import cast, get_args
+from typing import cast
 
 from twisted.logger import LogEvent, LogLevel, LogLevelFilterPredicate
 
-from image_cri_shim.config.settings import COMPONENTS, Level, LogLevels
+from image_cri_shim.config.settings import COMPONENTS, LEVELS, Level, LogLevels, default_level
 from image_cri_shim.logs.components import APART, CRI, PROGRAM
 
-LEVELS: tuple[Level, ...] = get_args(Level)
 ALL = "all"
 # Libraries that log with the standard library's loggers, and are heard.
 LIBRARIES = ("grpclib", "asyncio")
@@ -62,11 +61,9 @@ class Levels:
 
     def now(self) -> dict[str, Level]:
         """Return what each component logs now."""
-        levels = self._said[1]
-        return {
-            one: self._overrides.get(one) or getattr(levels, one) or self._default
-            for one in COMPONENTS
-        }
+        debug, levels = self._said
+        said = levels.effective(debug)
+        return {one: self._overrides.get(one, level) for one, level in said.items()}
 
     def wants(self, event: LogEvent) -> bool:
         """Tell whether an event is logged that has passed by ``predicate``: a library's own."""
@@ -76,13 +73,9 @@ class Levels:
         wanted = self.predicate.logLevelForNamespace(event.get("log_namespace") or "")
         return bool(level >= wanted)
 
-    @property
-    def _default(self) -> Level:
-        return "debug" if self._said[0] else "info"
-
     def _apply(self) -> None:
         levels = self.now()
-        libraries = self._overrides.get(ALL, self._default)
+        libraries = self._overrides.get(ALL, default_level(self._said[0]))
         for name, level in (("", libraries), *levels.items()):
             self.predicate.setLogLevelForNamespace(name, LogLevel.lookupByName(level))
         for name in LIBRARIES:

@@ -166,16 +166,3 @@ def _careful(descriptor: int) -> Writer:
         return os.write(descriptor, data[: select.PIPE_BUF]) if poll.poll(0) else 0
 
     return write
-
-
-def occupy_standard_descriptors() -> None:
-    """Open /dev/null in place of standard descriptors that are closed.
-
-    Otherwise the next file or socket that is opened would be standard error, and get the log.
-    """
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            # The lowest that is free: this one.
-            os.open(os.devnull, os.O_RDWR)

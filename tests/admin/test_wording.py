@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from image_cri_shim.admin.wording import ago, counted, duration, visible
+from image_cri_shim.wording import ago, counted, duration, visible
 from tests.admin.documents import HOSTILE
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import socket
 from collections.abc import Callable
 
 import grpc
@@ -11,26 +9,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from image_cri_shim.admin.families import FAMILIES
+from tests.support.admin_client import ask
 from tests.support.cri_client import CRI
 from tests.support.daemon import Daemon
 from tests.support.images import build_image, push
 from tests.support.memory_registry import MemoryRegistry
 from tests.support.standin_runtime import StandinRuntime
 from tests.system.conftest import StartDaemon
-
-
-class UnixConnection(http.client.HTTPConnection):
-    """Speaks HTTP on a unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=10)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
 
 # Families without samples until something happens, or where something is not there.
 EVENTFUL = {
@@ -52,12 +37,8 @@ class Scrape:
     """The samples of one moment."""
 
     def __init__(self, shim: Daemon) -> None:
-        connection = UnixConnection(shim.admin)
-        connection.request("GET", "/metrics")
-        answer = connection.getresponse()
-        content = answer.read().decode()
-        connection.close()
-        assert answer.status == 200, content
+        status, content = ask(shim.admin, "/metrics")
+        assert status == 200, content
         self._samples = {
             (sample.name.removeprefix("image_cri_shim_"), frozenset(sample.labels.items())): (
                 sample.value

@@ -64,12 +64,6 @@ def unheard(tmp_path: Path, standin: StandinRuntime) -> Iterator[Unheard]:
     made.kill()
 
 
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as made:
-        yield made
-
-
 def use(client: CRI) -> None:
     for number in range(40):
         assert client.version(timeout=10).runtime_name

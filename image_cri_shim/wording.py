@@ -1,4 +1,4 @@
-"""How the page writes times, numbers and what others have named."""
+"""How times, numbers and what others have named are written for people."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 from image_cri_shim.pull_record import seconds_since_1970
 
 # A number and its unit stay on one line.
-_GAP = "\u00a0"
+GAP = "\u00a0"
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 # Below so many seconds, tenths matter.
 _EXACT = 10
@@ -37,12 +37,12 @@ def duration(seconds: float | None) -> str:
         return ""
     seconds = max(seconds, 0.0)
     if seconds < 1:
-        return f"{max(round(seconds * 1000), 1) if seconds else 0}{_GAP}ms"
+        return f"{max(round(seconds * 1000), 1) if seconds else 0}{GAP}ms"
     if seconds < _EXACT:
-        return f"{seconds:.1f}{_GAP}s"
+        return f"{seconds:.1f}{GAP}s"
     whole = round(seconds)
     if whole < _MINUTE:
-        return f"{whole}{_GAP}s"
+        return f"{whole}{GAP}s"
     for size, unit, smaller, smaller_unit in (
         (_DAY, "d", _HOUR, "h"),
         (_HOUR, "h", _MINUTE, "min"),
@@ -50,8 +50,8 @@ def duration(seconds: float | None) -> str:
     ):
         if whole >= size:
             rest = whole % size // smaller
-            return f"{whole // size}{_GAP}{unit}" + (f" {rest}{_GAP}{smaller_unit}" if rest else "")
-    return f"{whole}{_GAP}s"
+            return f"{whole // size}{GAP}{unit}" + (f" {rest}{GAP}{smaller_unit}" if rest else "")
+    return f"{whole}{GAP}s"
 
 
 def ago(moment: str, at: str) -> str:
@@ -63,10 +63,10 @@ def ago(moment: str, at: str) -> str:
     if seconds < 1:
         return "just now"
     if seconds < _MINUTE:
-        return f"{int(seconds)}{_GAP}s ago"
+        return f"{int(seconds)}{GAP}s ago"
     for size, unit in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
         if seconds >= size:
-            return f"{int(seconds // size)}{_GAP}{unit} ago"
+            return f"{int(seconds // size)}{GAP}{unit} ago"
     return visible(moment)
 
 
