@@ -1,8 +1,8 @@
 """Measure what has become of the shim's cost since another commit.
 
 The shim of that commit and this one serve the same runtime that does nothing, and are called in
-turn, in many short rounds. This one is seen by an operator meanwhile: its metrics, its status and
-its page are asked for, pulls are written to its history, and somebody follows its decisions.
+turn, in many short rounds. This one has everything on that an operator sees, and somebody looks at
+it meanwhile: see ``onlooker``. It ends with status 1 if a limit is passed.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from pathlib import Path
 
 from benchmarks.cases import SHIM, Case, Result, image_status, measure, pull_image, repeated
 from benchmarks.load import Connection, drive
+from benchmarks.onlooker import Onlooker
 from benchmarks.ways import null_runtime, resident_bytes
-from tests.support import admin_client
 from tests.support.daemon import ROOT, Daemon
 from tests.support.images import build_image, push
 from tests.support.memory_registry import MemoryRegistry
+from tests.support.processes import free_port
 
 BEFORE = "before"
 IMAGE = "nginx:1.25"
-ADMIN_PATHS = ("/metrics", "/status", "/", "/decisions", "/readyz")
+# What ImageStatus may take in relation to before, and how many bytes of memory more.
+LONGEST, LARGEST = 1.05, 10e6
 _HELD = 20
-# How long an operator waits for an answer.
-_SECONDS = 30.0
 
 
 class Older(Daemon):
@@ -62,25 +62,30 @@ def main() -> None:
         runtime = stack.enter_context(null_runtime(place / "r", _HELD, 1))
         config = f"address: {registry.url}"
         older = stack.enter_context(Older(tree, place / "older", runtime.socket, config))
-        newer = stack.enter_context(Daemon(place / "newer", cri=runtime.socket, config=config))
+        seen = f"{config}\nadminListen: 127.0.0.1:{free_port()}"
+        newer = stack.enter_context(Daemon(place / "newer", cri=runtime.socket, config=seen))
         begin = {name: resident(one) for name, one in ((BEFORE, older), (SHIM, newer))}
         for daemon in (older, newer):
             with Connection(daemon.socket, pull_image(IMAGE)) as connection:
                 drive(connection, count=50)
-        follower = follow(newer)
-        stack.callback(follower.close)
-        look_at(newer)
+        onlooker = stack.enter_context(Onlooker(newer.admin, newer.socket, IMAGE))
         ways = {BEFORE: older.socket, SHIM: newer.socket}
-        for width in (1, 16):
+        ratios = [
             tell(measure(status_case(width), ways, options.rounds, options.seconds))
+            for width in (1, 16)
+        ]
         for daemon in (older, newer):
             with Connection(daemon.socket, image_status(IMAGE)) as connection:
                 drive(connection, width=16, count=options.calls)
-        look_at(newer)
+        onlooker.stop()
+        print(f"looked at {onlooker.looks} times, {onlooker.followed} lines of decisions followed")
         for name, daemon in ((BEFORE, older), (SHIM, newer)):
             end = resident(daemon)
             print(f"{name}: {begin[name] / 1e6:.1f} MB at first, {end / 1e6:.1f} MB at the end")
-        print(f"more memory: {(resident(newer) - resident(older)) / 1e6:+.1f} MB")
+        more = resident(newer) - resident(older)
+    print(f"more memory: {more / 1e6:+.1f} MB")
+    if max(ratios) > LONGEST or more > LARGEST:
+        sys.exit(f"passed a limit: {LONGEST} times the time, or {LARGEST / 1e6:.0f} MB more")
 
 
 def status_case(width: int) -> Case:
@@ -88,16 +93,18 @@ def status_case(width: int) -> Case:
     return repeated("ImageStatus", width, image_status(IMAGE))
 
 
-def tell(result: Result) -> None:
-    """Print a result: the newer in relation to the older, round by round."""
+def tell(result: Result) -> float:
+    """Print a result, and return the newer in relation to the older: the median of the rounds."""
     pairs = zip(result.samples[SHIM], result.samples[BEFORE], strict=True)
     ratios = sorted(new.p50 / old.p50 for new, old in pairs)
     quarter = len(ratios) // 4
+    median = statistics.median(ratios)
     print(
-        f"ImageStatus, {result.case.width} at once: {statistics.median(ratios):.3f} times the time "
+        f"ImageStatus, {result.case.width} at once: {median:.3f} times the time "
         f"before (half of the rounds between {ratios[quarter]:.3f} and {ratios[-quarter - 1]:.3f}; "
         f"{result.p50(BEFORE) * 1e6:.0f} us before, {result.p50(SHIM) * 1e6:.0f} us now)"
     )
+    return median
 
 
 def check_out(commit: str, tree: Path, stack: contextlib.ExitStack) -> Path:
@@ -108,24 +115,6 @@ def check_out(commit: str, tree: Path, stack: contextlib.ExitStack) -> Path:
     command = [sys.executable, "setup.py", "-q", "build_protos"]
     subprocess.run(command, check=True, cwd=tree)
     return tree
-
-
-def look_at(daemon: Daemon) -> None:
-    """Ask for everything that an operator can see."""
-    for path in ADMIN_PATHS:
-        connection = admin_client.Connection(daemon.admin, _SECONDS)
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        answer.read()
-        connection.close()
-        print(f"GET {path}: {answer.status}")
-
-
-def follow(daemon: Daemon) -> admin_client.Connection:
-    """Follow the decisions."""
-    connection = admin_client.Connection(daemon.admin, _SECONDS)
-    connection.request("GET", "/decisions?follow=1")
-    return connection
 
 
 def resident(daemon: Daemon) -> int:

@@ -29,12 +29,17 @@ from benchmarks.cases import (
     repeated,
 )
 from benchmarks.load import CallFailed, Connection, Method, drive, fan_out
+from benchmarks.onlooker import PATHS, Onlooker
 from benchmarks.ways import Program, bare_proxy, null_runtime, shim
+from tests.support import admin_client
 from tests.support.cri_client import CRI
+from tests.support.daemon import Daemon
+from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.integration
 
 IMAGES, EACH = 300, 2000
+IMAGE = "nginx:1.25"
 METHODS = [VERSION, LIST_IMAGES, EVENTS, image_status("nginx"), pull_image("nginx")]
 
 
@@ -229,3 +234,17 @@ def test_figures_name_no_directory_and_no_host() -> None:
     text = report.machine("containerd 1.6.20")
     assert "/" not in text
     assert socket.gethostname() not in text
+
+
+def test_somebody_looks_at_everything_and_follows_what_is_pulled(
+    runtime: Program, tmp_path: Path
+) -> None:
+    def pulled(shim: Daemon) -> int:
+        return admin_client.ask(shim.admin, "/status")[1]["pulls"]["pulled"]
+
+    config = "address: http://127.0.0.1:9"
+    with Daemon(tmp_path, cri=runtime.socket, config=config) as shim:
+        with Onlooker(shim.admin, shim.socket, IMAGE, 0.01) as onlooker:
+            assert wait_until(lambda: pulled(shim) > len(PATHS), 30)
+        assert onlooker.looks > len(PATHS)
+        assert onlooker.followed > len(PATHS)
